@@ -20,7 +20,7 @@ use crate::{
     config::{ConfigError, Settings},
     model::{
         Action, Code, DnsPlan, Finding, HostMemory, HostOutcome, ModeState, Node, Observation,
-        Plan, RelayMemory, RelayRole, Underlay, micros,
+        Plan, RelayMemory, RelayRole, TunnelForward, Underlay, micros,
     },
     netlink::NetlinkError,
     paths::Paths,
@@ -60,6 +60,8 @@ pub(super) struct Agent<M> {
     /// The way out without the tunnel, and the tunnel's link, as of the last pass.
     pub(super) underlay: Option<Underlay>,
     pub(super) tunnel_link: Option<u32>,
+    /// What the tunnel's switch is to listen for, as of the last pass.
+    pub(super) tunnel_forwards: Vec<TunnelForward>,
     /// What is to be said of the tunnel.
     pub(super) tunnel: Vec<Finding>,
     /// Why this distribution is not held open.
@@ -125,6 +127,7 @@ impl<M: Machine> Agent<M> {
             group_due: None,
             underlay: None,
             tunnel_link: None,
+            tunnel_forwards: Vec::new(),
             tunnel: Vec::new(),
             not_held: None,
             has_wireguard: false,
@@ -327,6 +330,7 @@ impl<M: Machine> Agent<M> {
             node,
             mesh,
             forwards,
+            tunnel,
             dns,
             actions,
             mut findings,
@@ -339,6 +343,7 @@ impl<M: Machine> Agent<M> {
         let asks_windows = self.host.settled.is_some() || actions.iter().any(asks);
         self.underlay = node.as_ref().and_then(Node::underlay);
         self.tunnel_link = seen.tunnel();
+        self.tunnel_forwards = tunnel;
         self.scene = Scene::of(
             &self.settings,
             seen,

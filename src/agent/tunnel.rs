@@ -5,6 +5,7 @@
 //! or a reload, and where name resolution or a neighbour fails. Only while it fails, or is to
 //! be seen to work again, looks follow each other; then they ride on systemd's watchdog.
 
+mod forwards;
 mod unit;
 
 use std::{
@@ -14,11 +15,14 @@ use std::{
 
 use tokio::{select, task::JoinSet};
 
-use self::unit::Unit;
+use self::{forwards::Forwards, unit::Unit};
 use crate::{
     backoff::until,
     config::TunnelWhen,
-    model::{Code, Finding, Mode, NatLook, NatState, TunnelReason, TunnelState, Underlay},
+    model::{
+        Code, Finding, Mode, NatLook, NatState, TunnelForward, TunnelListeners, TunnelReason,
+        TunnelState, Underlay,
+    },
     netlink::{self, Netlink},
     observe::{look_at_nat, now_unix},
     plan::{NatHistory, NextLook, looks_at_nat, tunnel_wanted},
@@ -39,6 +43,8 @@ pub(super) struct Scene {
     pub(super) underlay: Option<Underlay>,
     /// Index of the tunnel's link while it is up.
     pub(super) link: Option<u32>,
+    /// What its switch is to listen for.
+    pub(super) forwards: Vec<TunnelForward>,
 }
 
 /// What looks after the tunnel.
@@ -47,6 +53,7 @@ pub(super) struct Tunnel {
     /// Where the tunnel's process says how it is.
     runtime: PathBuf,
     unit: Unit,
+    forwards: Forwards,
     scene: Scene,
     /// What the times of the history count from.
     begun: Instant,
@@ -67,7 +74,7 @@ pub(super) struct Tunnel {
 }
 
 /// What there is to publish.
-type Said = (Option<TunnelEntry>, Vec<Finding>);
+type Said = (Option<TunnelEntry>, Vec<Finding>, Option<TunnelListeners>);
 
 impl Tunnel {
     /// Nothing has been looked at yet.
@@ -75,6 +82,7 @@ impl Tunnel {
         Self {
             runtime: runtime.to_owned(),
             unit: Unit::new(runtime),
+            forwards: Forwards::new(runtime),
             scene: Scene::default(),
             begun: Instant::now(),
             has_ticks,
@@ -112,6 +120,8 @@ impl Tunnel {
         }
         let is_known = self.scene.when != TunnelWhen::NatBroken || self.scene.mode.is_some();
         self.read_state();
+        let wanted = self.scene.forwards.clone();
+        self.forwards.follow(wanted, self.scene.link.is_some());
         if is_known {
             self.unit.see(self.scene.link.is_some(), changed);
             self.unit.want(self.wanted());
@@ -195,6 +205,7 @@ impl Tunnel {
                     self.begin();
                 }
                 () = self.unit.changed() => {}
+                () = self.forwards.changed() => {}
             }
             // Another way to go on, or none.
             self.unit.want(self.wanted());
@@ -241,13 +252,14 @@ impl Tunnel {
     }
 
     /// What there is to publish now, to be published.
-    pub(super) fn publish(&mut self) -> (Option<TunnelEntry>, Vec<Finding>) {
+    pub(super) fn publish(&mut self) -> Said {
         self.taken = self.said();
         self.taken.clone()
     }
 
     fn said(&self) -> Said {
-        (self.entry(), self.findings().collect())
+        let listeners = self.forwards.listeners().cloned();
+        (self.entry(), self.findings().collect(), listeners)
     }
 
     /// What is wrong, or good to know.

@@ -84,7 +84,7 @@ pub(super) struct Add {
     #[arg(long, default_value = "local", value_parser = named::<Firewall>(&["none", "local", "full"]))]
     firewall: Firewall,
     /// What serves this one [default: what the configuration says]
-    #[arg(long, value_parser = named::<Backend>(&["auto", "relay", "portproxy"]))]
+    #[arg(long, value_parser = named::<Backend>(&["auto", "relay", "portproxy", "tunnel"]))]
     backend: Option<Backend>,
     /// Tell the service who its client is, by the PROXY protocol of this version
     #[arg(long, value_name = "VERSION", value_parser = named::<ProxyProtocol>(&["v2"]))]

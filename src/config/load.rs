@@ -249,6 +249,12 @@ impl Loaded {
                     wrong("Windows' portproxy writes no PROXY header: leave proxy-protocol out, or set backend = \"relay\" in this forward".to_owned());
                 }
             }
+            if backend == Backend::Tunnel && forward.proxy_protocol.is_some() {
+                wrong("the tunnel writes no PROXY header: leave proxy-protocol out, or set backend = \"relay\" in this forward".to_owned());
+            }
+            if backend == Backend::Tunnel && forward.connect_address.is_some() {
+                wrong("the tunnel leads to this distribution's address in it, 192.168.127.2, and to no loopback address: leave connect-address out and let the service listen on all addresses, or set backend = \"relay\" in this forward".to_owned());
+            }
             let (own, before) = (forward.listen_port.len(), ports);
             ports += own;
             if before <= MOST_PORTS && ports > MOST_PORTS {

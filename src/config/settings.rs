@@ -14,7 +14,7 @@ use super::{
     reader::Read,
     textfile::Textfile,
     tunnel::TunnelWhen,
-    values::{Backend, Forward, Interface, Settle, Underlay, absolute_path, bounded},
+    values::{Backend, Forward, Interface, Settle, Underlay, absolute_path, bounded, host_backend},
     verify::Verify,
 };
 use crate::model::{Dependent, Follows, Link, LinkKind, Mode, Patterns, SysctlKey, SysctlValue};
@@ -196,7 +196,7 @@ impl Settings {
         keys.key("claim-port", &mut self.claim_port);
 
         keys.table("host");
-        keys.key("backend", &mut self.backend);
+        keys.key_with("backend", &mut self.backend, |from| host_backend(from));
         keys.key("verify", &mut self.verify);
 
         keys.table("discovery");

@@ -144,7 +144,7 @@ fn errors_name_place_key_and_fix() {
         ),
         (
             "[host]\nbackend = \"netsh\"\n".to_owned(),
-            "unknown variant `netsh`, expected one of `portproxy`, `relay`, `auto`, `none`",
+            "unknown variant `netsh`, expected one of `portproxy`, `relay`, `tunnel`, `auto`, `none`",
         ),
         (
             forward("listen-port = 0"),
@@ -272,7 +272,19 @@ fn errors_name_place_key_and_fix() {
         ),
         (
             forward("listen-port = 22\nbackend = \"none\""),
-            "a forward's backend is \"portproxy\", \"relay\" or \"auto\"; remove the [[forward]] instead",
+            "a forward's backend is \"portproxy\", \"relay\", \"tunnel\" or \"auto\"; remove the [[forward]] instead",
+        ),
+        (
+            "[host]\nbackend = \"tunnel\"\n".to_owned(),
+            "w.toml:2:11: host.backend: \"tunnel\" is for single forwards: set backend = \"tunnel\" in each [[forward]]",
+        ),
+        (
+            forward("listen-port = 22\nbackend = \"tunnel\"\nproxy-protocol = \"v2\""),
+            "w.toml:1:1: forward \"ssh\": the tunnel writes no PROXY header: leave proxy-protocol out",
+        ),
+        (
+            forward("listen-port = 22\nbackend = \"tunnel\"\nconnect-address = \"127.0.0.1\""),
+            "w.toml:1:1: forward \"ssh\": the tunnel leads to this distribution's address in it, 192.168.127.2",
         ),
         ("[network\n".to_owned(), "w.toml:1:"),
         (

@@ -322,6 +322,8 @@ pub enum Backend {
     Portproxy,
     /// wslmesh's own relay: TCP and UDP.
     Relay,
+    /// The tunnel's switch: TCP and UDP.
+    Tunnel,
     /// The best one for each forward.
     Auto,
     /// None; Windows is never called.
@@ -332,7 +334,17 @@ pub enum Backend {
 pub(super) fn forward_backend<'de, D: Deserializer<'de>>(from: D) -> Result<Backend, D::Error> {
     match Backend::deserialize(from)? {
         Backend::None => Err(de::Error::custom(
-            "a forward's backend is \"portproxy\", \"relay\" or \"auto\"; remove the [[forward]] instead",
+            "a forward's backend is \"portproxy\", \"relay\", \"tunnel\" or \"auto\"; remove the [[forward]] instead",
+        )),
+        backend => Ok(backend),
+    }
+}
+
+/// The backend of all forwards that name none.
+pub(super) fn host_backend<'de, D: Deserializer<'de>>(from: D) -> Result<Backend, D::Error> {
+    match Backend::deserialize(from)? {
+        Backend::Tunnel => Err(de::Error::custom(
+            "\"tunnel\" is for single forwards: set backend = \"tunnel\" in each [[forward]] that is to be served so",
         )),
         backend => Ok(backend),
     }

@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, fmt, path::PathBuf};
 
 use super::{
     Code, DnsPlan, Finding, ForwardStatus, InterfaceName, LinkKind, Mesh, Node, PublicKey,
-    RelayRole, RelaySet, RuleSet, Subject, SysctlKey, SysctlValue, counted,
+    RelayRole, RelaySet, RuleSet, Subject, SysctlKey, SysctlValue, TunnelForward, counted,
 };
 
 /// The result of planning: everything that a pass decides.
@@ -17,6 +17,8 @@ pub struct Plan {
     /// Each forward with its backend and state; `None` while nothing can be
     /// decided and they are as they were.
     pub forwards: Option<Vec<ForwardStatus>>,
+    /// What the tunnel's switch is to listen for.
+    pub tunnel: Vec<TunnelForward>,
     /// What name resolution depends on.
     pub dns: DnsPlan,
     /// Changes, the network file first. They do not depend on each other.

@@ -186,6 +186,9 @@ registry! {
     ForwardNotListening, "forward-not-listening", Warning,
         "The relay could not listen, or Windows shows no listener where the relay says that it listens.",
         "Look up the error number in Windows' list of socket errors; without one, look for a security program that keeps the relay's port. The agent retries";
+    ForwardTunnelDown, "forward-tunnel-down", Warning,
+        "A forward has backend = \"tunnel\", and the tunnel to Windows is not up.",
+        "Run `sudo wslmesh tunnel up`, or set [tunnel] when = \"always\"; or choose another backend for the forward";
     ForwardOutsidePolicy, "forward-outside-policy", Warning,
         "The policy approved on Windows does not cover this forward: its ports, its address, its firewall or its backend.",
         "Run `wslmesh host install` again and approve the new policy";

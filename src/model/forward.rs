@@ -62,6 +62,8 @@ pub enum ForwardBackend {
     Portproxy,
     /// The relay: on Windows in NAT mode, in the guest else.
     Relay,
+    /// The tunnel's switch on Windows, which leads to the constant address in the tunnel.
+    Tunnel,
     /// None is needed: in mirrored and consomme mode Windows' ports are the guest's own.
     Guest,
 }

@@ -68,7 +68,10 @@ pub use text::{
     PlainText, counted, disturbs, excerpt, from_word, guid, micros, or_empty, plain, plain_within,
     some_of, span, visible,
 };
-pub use tunnel::{TunnelCounters, TunnelState};
+pub use tunnel::{
+    TUNNEL_MAX_ORDER, TunnelAnswer, TunnelCounters, TunnelForward, TunnelListeners, TunnelOrder,
+    TunnelState, tunnel_socket,
+};
 pub use windows_port::{
     PortFirewall, PortOwner, ProxyRule, Reach, WindowsConnect, WindowsEnd, WindowsPort,
 };

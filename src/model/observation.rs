@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     DeviceReading, DrivePath, DynamicPorts, Finding, GuestFirewall, HostPrivilege, InstalledRule,
     InterfaceName, KernelPorts, Listens, Mode, ModeState, RelayMemory, RelayRole, Resolver,
-    RuleSet, SysctlKey, SysctlReading, Underlay, display_as_serialized,
+    RuleSet, SysctlKey, SysctlReading, TunnelListeners, Underlay, display_as_serialized,
 };
 
 /// Everything a pass decides on.
@@ -277,6 +277,8 @@ pub struct HostMemory {
     pub relay: RelayMemory,
     /// The same of the one that leads to services on loopback.
     pub loopback: RelayMemory,
+    /// What the tunnel's switch listens for; `None` while there is none.
+    pub tunnel: Option<TunnelListeners>,
     /// The networking mode that `.wslconfig` asks for; `None` where that is unknown.
     pub requested_mode: Option<Mode>,
     /// Windows is to be asked again since the call in flight was begun, if one is.

@@ -1,9 +1,13 @@
 //! What the guest's side of the tunnel to Windows says of itself.
 
-use std::net::IpAddr;
+use std::{
+    net::IpAddr,
+    path::{Path, PathBuf},
+};
 
 use serde::{Deserialize, Serialize};
-pub use wslmesh_relay::link::Counters as TunnelCounters;
+pub use wslmesh_relay::link::{Counters as TunnelCounters, Forward as TunnelForward};
+use wslmesh_relay::protocol::Listener;
 
 use super::Code;
 
@@ -41,6 +45,34 @@ pub struct TunnelState {
     /// The counters of the switch that runs, at most 5 s old while packets pass.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub counters: Option<TunnelCounters>,
+}
+
+/// Which forwards the switch listens for, and why not for others.
+pub type TunnelListeners = Vec<Listener>;
+
+/// What the agent sends the tunnel's process, in a line of JSON: the whole list each time.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct TunnelOrder {
+    /// The forwards that the configuration wants.
+    pub forwards: Vec<TunnelForward>,
+}
+
+/// What the tunnel's process answers, in a line of JSON, and again when it changes.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct TunnelAnswer {
+    /// `None` while no switch has answered.
+    pub listeners: Option<TunnelListeners>,
+}
+
+/// Longest line of an order, in bytes: a thousand forwards have less.
+pub const TUNNEL_MAX_ORDER: u64 = 512 << 10;
+
+/// A socket of the tunnel's process; `runtime` is its own runtime directory or the agent's.
+#[must_use]
+pub fn tunnel_socket(runtime: &Path, name: &str) -> PathBuf {
+    runtime.with_file_name("wslmesh-tunnel").join(name)
 }
 
 impl TunnelState {

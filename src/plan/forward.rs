@@ -10,6 +10,7 @@ mod loopback;
 mod nat;
 mod relay;
 mod shared;
+mod tunnel;
 
 use std::{collections::BTreeMap, num::NonZeroU16};
 
@@ -113,7 +114,17 @@ impl Decision {
 }
 
 pub(super) fn plan(settings: &Settings, seen: &Observation, plan: &mut Plan) {
-    let decision = decide(settings, seen, plan);
+    let (all, others) = (settings, tunnel::without(settings));
+    // Without Windows there are none, which is said of all alike.
+    let served = settings.backend != Backend::None && seen.mode != ModeState::Known(Mode::NotWsl);
+    let settings = if served { &*others } else { all };
+    let mut decision = decide(settings, seen, plan);
+    if served {
+        plan.tunnel = tunnel::wanted(all);
+        if decision.relay.is_some() {
+            tunnel::add(&mut decision, all, seen);
+        }
+    }
     plan.findings.extend(decision.findings);
     let withdrawn = match &decision.rules {
         Some(wanted) => wanted.rules.is_empty() && !seen.host.rules_remain,

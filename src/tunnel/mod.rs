@@ -8,6 +8,8 @@
 mod beat;
 mod device;
 mod error;
+mod forwards;
+mod orders;
 mod publish;
 mod pump;
 mod servers;
@@ -30,6 +32,7 @@ use wslmesh_relay::tun::Kind;
 
 use self::{
     device::Device,
+    forwards::Forwards,
     publish::Publisher,
     servers::Servers,
     session::{Ended, Session},
@@ -86,7 +89,10 @@ pub async fn run(options: Options, paths: Paths) -> Result<(), TunnelError> {
     let netlink = Netlink::connect()?;
     // Of a process that was killed.
     ways::withdraw(&netlink).await?;
+    let forwards = Forwards::new();
+    let agent = orders::listen(&paths.runtime).map_err(system("listen for the agent"))?;
     let mut tunnel = Tunnel {
+        forwards: forwards.clone(),
         way: match options.connect {
             Some(socket) => Way::Socket(socket),
             None => Way::Windows {
@@ -102,6 +108,7 @@ pub async fn run(options: Options, paths: Paths) -> Result<(), TunnelError> {
     };
     let result = select! {
         result = tunnel.keep_up() => result,
+        () = orders::serve(agent, forwards) => Ok(()),
         () = stop.requested() => Ok(()),
     };
     tunnel.publisher.stopping();
@@ -131,6 +138,7 @@ struct Tunnel {
     way: Way,
     netlink: Netlink,
     publisher: Publisher,
+    forwards: Forwards,
     /// The device and its routes, while there are some.
     device: Option<(Device, Ways)>,
     /// When the last switch was lost.
@@ -151,8 +159,10 @@ impl Tunnel {
                         // It was made for the session.
                         None => continue,
                     };
-                    let served_by = session.serve(device, ways, &mut self.publisher);
+                    let served_by =
+                        session.serve(device, ways, &mut self.publisher, &self.forwards);
                     let Ended { error, device_lost } = served_by.await;
+                    self.forwards.lost();
                     let error = self.end(session, error).await;
                     self.lost = Some(Instant::now());
                     if device_lost {

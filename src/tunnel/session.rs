@@ -12,6 +12,7 @@ use super::{
     TunnelError,
     beat::{Beat, Due, Traffic},
     device::Device,
+    forwards::Forwards,
     publish::{Publisher, Up},
     pump::{Fault, Messages, Pump},
     servers::Servers,
@@ -99,8 +100,9 @@ impl Session {
         device: &Device,
         ways: &mut Ways,
         publisher: &mut Publisher,
+        forwards: &Forwards,
     ) -> Ended {
-        match self.passes(device, ways, publisher).await {
+        match self.passes(device, ways, publisher, forwards).await {
             Err(error) => error.into(),
             Ok(never) => match never {},
         }
@@ -111,6 +113,7 @@ impl Session {
         device: &Device,
         ways: &mut Ways,
         publisher: &mut Publisher,
+        forwards: &Forwards,
     ) -> Result<std::convert::Infallible, TunnelError> {
         let Streams { from, to, frames } = self
             .streams
@@ -118,7 +121,7 @@ impl Session {
             .ok_or(TunnelError::Fault(Fault::Closed))?;
         let pump = Pump::start(&device.file, from, to, frames);
         let (pump, mut messages) = pump.map_err(system("start the tunnel's threads"))?;
-        let result = self.watch(&pump, &mut messages, device, ways, publisher);
+        let result = self.watch(&pump, &mut messages, device, ways, publisher, forwards);
         let result = result.await;
         self.pump = Some(pump);
         result
@@ -131,6 +134,7 @@ impl Session {
         device: &Device,
         ways: &mut Ways,
         publisher: &mut Publisher,
+        forwards: &Forwards,
     ) -> Result<std::convert::Infallible, TunnelError> {
         // Before the look, so that no change after it is lost.
         let mut network = Watch::subscribe()?;
@@ -138,10 +142,16 @@ impl Session {
         ways.sync(&servers, self.greeting.ipv6).await?;
         publisher.up(self.up(&servers, ways));
         let mut look: Option<Instant> = None;
+        let mut orders = forwards.orders();
         loop {
             let idle = self.beat == Beat::Idle;
             select! {
-                message = messages.next() => self.handle(message?, pump, publisher)?,
+                message = messages.next() => self.handle(message?, pump, publisher, forwards)?,
+                (generation, forwards) = orders.next(ways.has_ipv6()) => {
+                    pump.send(&ToSwitch::SetForwards { generation, forwards });
+                    // It has to answer this as well.
+                    self.ask(pump);
+                }
                 () = pump.sent_after(self.seen), if idle => self.ask(pump),
                 () = until(self.beat.due()) => {
                     match self.beat.expire(Instant::now(), pump.traffic()) {
@@ -195,6 +205,7 @@ impl Session {
         message: FromSwitch,
         pump: &Pump,
         publisher: &mut Publisher,
+        forwards: &Forwards,
     ) -> Result<(), TunnelError> {
         match message {
             FromSwitch::Pong { id } if id == self.id => {
@@ -209,6 +220,10 @@ impl Session {
                 }
             }
             FromSwitch::Counters(counters) => publisher.counted(counters),
+            FromSwitch::Applied {
+                generation,
+                listeners,
+            } => forwards.answered(generation, listeners),
             FromSwitch::Refused { why } => {
                 return Err(TunnelError::Refused(crate::model::plain(&why)));
             }

@@ -63,6 +63,7 @@ impl EventLoop {
             mode: self.agent.mode.state.known(),
             underlay: self.agent.underlay.clone(),
             link: self.agent.tunnel_link,
+            forwards: self.agent.tunnel_forwards.clone(),
         });
         if changed {
             self.dns.look_again();
@@ -71,6 +72,7 @@ impl EventLoop {
 
     /// Takes what is to be said of the tunnel.
     pub(super) fn take_tunnel(&mut self) {
-        (self.agent.publisher.tunnel, self.agent.tunnel) = self.tunnel.publish();
+        let agent = &mut self.agent;
+        (agent.publisher.tunnel, agent.tunnel, agent.host.tunnel) = self.tunnel.publish();
     }
 }

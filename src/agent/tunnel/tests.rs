@@ -19,6 +19,7 @@ fn scene(when: TunnelWhen) -> Scene {
         mode: Some(Mode::Nat),
         underlay: Some(underlay(2)),
         link: None,
+        forwards: Vec::new(),
     }
 }
 
@@ -97,7 +98,7 @@ async fn broken_nat_is_said_and_waited_for_on_the_watchdog() {
     let (reason, why) = tunnel.wanted().unwrap();
     assert_eq!(reason, TunnelReason::NatBroken);
     assert!(why.contains("172.28.16.1 does not answer on eth0"), "{why}");
-    let (entry, findings) = tunnel.publish();
+    let (entry, findings, _) = tunnel.publish();
     assert_eq!(findings.len(), 1);
     assert_eq!(findings[0].code, Code::NatBroken);
     assert_eq!(entry.unwrap().nat.as_deref(), Some("broken"));
@@ -113,7 +114,7 @@ async fn broken_nat_is_said_and_waited_for_on_the_watchdog() {
 async fn change_of_the_link_is_news() {
     let (mut tunnel, _folder) = tunnel();
     assert!(!tunnel.follow(scene(TunnelWhen::Never)));
-    assert_eq!(tunnel.publish(), (None, Vec::new()));
+    assert_eq!(tunnel.publish(), (None, Vec::new(), None));
     let up = Scene {
         link: Some(7),
         ..scene(TunnelWhen::Never)
@@ -121,7 +122,7 @@ async fn change_of_the_link_is_news() {
     assert!(tunnel.follow(up.clone()));
     assert!(!tunnel.follow(up));
     tunnel.changed().await;
-    let (entry, findings) = tunnel.publish();
+    let (entry, findings, _) = tunnel.publish();
     assert_eq!(findings[0].code, Code::TunnelUp);
     let entry = entry.unwrap();
     assert_eq!(

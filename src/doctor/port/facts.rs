@@ -177,9 +177,14 @@ pub(in crate::doctor) fn served_by(
     mode: &ModeState,
 ) -> ForwardBackend {
     match (forward, mode.known()) {
+        (Some(forward), _) if settings.backend_of(forward) == Backend::Tunnel => {
+            ForwardBackend::Tunnel
+        }
         (Some(forward), None | Some(Mode::Nat)) => match settings.backend_of(forward) {
             Backend::Portproxy => ForwardBackend::Portproxy,
-            Backend::Auto | Backend::Relay | Backend::None => ForwardBackend::Relay,
+            Backend::Auto | Backend::Relay | Backend::Tunnel | Backend::None => {
+                ForwardBackend::Relay
+            }
         },
         _ => ForwardBackend::Guest,
     }

@@ -105,7 +105,8 @@ pub fn grants_of_all(
 /// Whether a forward can have this backend: the port proxy has TCP and IPv4 alone.
 fn can_serve(backend: Backend, protocol: Protocol, listen_address: IpAddr) -> bool {
     match backend {
-        Backend::None => false,
+        // The switch asks for no policy.
+        Backend::None | Backend::Tunnel => false,
         Backend::Portproxy => protocol == Protocol::Tcp && listen_address.is_ipv4(),
         Backend::Auto | Backend::Relay => true,
     }

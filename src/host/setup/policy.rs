@@ -125,7 +125,7 @@ impl Grant {
             && match backend {
                 Backend::Portproxy => true,
                 Backend::Auto => forbidden,
-                Backend::Relay | Backend::None => false,
+                Backend::Relay | Backend::Tunnel | Backend::None => false,
             }
     }
 
@@ -201,7 +201,7 @@ impl fmt::Display for Grant {
         let by = match self.backend {
             Backend::Portproxy => ", by the port proxy",
             Backend::Relay => ", by the relay",
-            Backend::Auto | Backend::None => "",
+            Backend::Auto | Backend::Tunnel | Backend::None => "",
         };
         write!(
             f,

@@ -67,7 +67,7 @@ pub(super) fn decide(settings: &Settings, seen: &Observation, node: &Node) -> De
                 }
                 decision.add(forward, backend, state);
             }
-            Some(ForwardBackend::Relay | ForwardBackend::Guest) => {
+            Some(ForwardBackend::Relay | ForwardBackend::Guest | ForwardBackend::Tunnel) => {
                 let Some(location) = &location else {
                     without_location = true;
                     decision.add(forward, backend, ForwardState::Pending);
@@ -165,7 +165,7 @@ fn backend(setting: Backend, forward: &Forward, host: &HostMemory) -> Option<For
     // The port proxy's rules are from IPv4 to IPv4.
     let can_proxy = forward.protocol == Protocol::Tcp && forward.listen_address.is_ipv4();
     let portproxy = match setting {
-        Backend::None => return None,
+        Backend::None | Backend::Tunnel => return None,
         Backend::Portproxy if !can_proxy => return None,
         Backend::Portproxy => true,
         Backend::Relay => false,

@@ -5,6 +5,7 @@ mod ipv6;
 mod loopback;
 mod nat;
 mod served;
+mod tunnel;
 
 use std::net::SocketAddrV4;
 
