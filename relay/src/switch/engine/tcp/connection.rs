@@ -327,7 +327,11 @@ impl<S: Stream> Connection<S> {
         } else {
             0
         };
-        data = data.get(..room.min(data.len())).unwrap_or_default();
+        if room < data.len() {
+            data = data.get(..room).unwrap_or_default();
+            // It may be a probe of the window.
+            self.owed = Owed::Now;
+        }
         if start == self.next {
             self.take_next(at, data, env);
         } else {

@@ -485,6 +485,7 @@ fn nothing_stops_the_engine() {
     fuzzer.driver.take();
     fuzzer.driver.serves();
     let counters = fuzzer.driver.counters();
+    assert_eq!(counters.tcp_active, 0, "silent connections end");
     // They got beyond the first checks.
     let reached = [
         counters.tcp_opened,

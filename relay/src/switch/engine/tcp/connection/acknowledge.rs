@@ -9,6 +9,10 @@ use crate::switch::engine::Stream;
 /// its largest window.
 const LARGEST_WINDOW: usize = 1 << 30;
 
+/// Timeouts in a row that are remembered of a guest that answers with a closed window: the
+/// next is after 16 s.
+const PERSIST: u8 = 6;
+
 impl<S: Stream> Connection<S> {
     /// Takes an ACK. Whether it is valid.
     pub(super) fn acknowledge(
@@ -79,11 +83,13 @@ impl<S: Stream> Connection<S> {
         if !self.flight.has_lost() {
             self.limit = None;
         }
-        self.window = window;
         if window == 0 {
-            // It is alive.
+            // It is alive, and is asked no more often for that.
+            self.rtt.tries = self.rtt.tries.min(PERSIST);
+        } else if self.window == 0 {
             self.rtt.tries = 0;
         }
+        self.window = window;
         if self.una == self.unsent {
             self.retransmit = None;
         } else if news > 0 {
