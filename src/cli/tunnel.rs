@@ -12,7 +12,7 @@ use super::{
     style,
 };
 use crate::{
-    model::{TUNNEL_LINK, TunnelCounters, TunnelState, counted, span},
+    model::{TUNNEL_LINK, TunnelCounters, TunnelState, TunnelWay, counted, span},
     observe::now_unix,
     paths::Paths,
     report,
@@ -49,6 +49,15 @@ pub(super) struct Run {
     /// Windows
     #[arg(long, value_name = "PATH")]
     connect: Option<PathBuf>,
+    /// Listen on this Unix socket too until that switch, on this machine, has connected to it;
+    /// packets go there then, as they go by vsock to Windows
+    #[arg(
+        long,
+        value_name = "PATH",
+        requires = "connect",
+        conflicts_with = "tap"
+    )]
+    second_way: Option<PathBuf>,
     /// Carry Ethernet frames by a tap of this name, as QEMU's sockets do, to a program such as
     /// gvproxy or passt
     #[arg(long, value_name = "NAME", requires = "connect", requires = "address")]
@@ -87,7 +96,14 @@ async fn run(run: Run, paths: Paths) -> anyhow::Result<Exit> {
             })
             .await?;
         }
-        (_, connect, _) => tunnel::run(Options { connect }, paths).await?,
+        (_, connect, _) => {
+            let second_way = run.second_way;
+            let options = Options {
+                connect,
+                second_way,
+            };
+            tunnel::run(options, paths).await?;
+        }
     }
     Ok(Exit::Fine)
 }
@@ -201,6 +217,14 @@ fn show(shown: &Shown) -> io::Result<()> {
             false => format!("Windows answers for {}", servers.join(", ")),
         };
         print(&format!("dns     {servers}"))?;
+    }
+    if let Some(way) = state.way {
+        let why = match (&state.way_reason, way) {
+            (Some(why), _) => format!(": {why}"),
+            (None, TunnelWay::StandardStreams) => ": another way is being tried".to_owned(),
+            (None, _) => String::new(),
+        };
+        print(&format!("way     {way}{why}"))?;
     }
     if let Some(counters) = &state.counters {
         print(&format!("counts  {}", in_words(counters)))?;

@@ -33,7 +33,7 @@ pub use self::{
     drives::Drives,
     edit::{EditError, Edited, set as edit},
     keys::{Fault, Key, KeyError, Kind, WslFile, knows_idle_timeout},
-    mode::{ask as ask_mode, ask_version as ask_wsl_version, is_wsl},
+    mode::{ask as ask_mode, ask_version as ask_wsl_version, ask_vm_id, is_wsl},
     native::confine,
     wslconfig::{PlaceError, idle_timeouts, local_app_data, requested_mode, wslconfig_place},
 };

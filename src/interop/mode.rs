@@ -2,9 +2,11 @@
 
 use std::{fs, path::Path, time::Duration};
 
+use wslmesh_relay::link::second::VmId;
+
 use crate::{
     interop::child::{self, ChildError},
-    model::{Mode, ModeState, plain},
+    model::{Mode, ModeState, plain, plain_within},
 };
 
 /// Longest wait for wslinfo, which waits without limit for a socket that does not
@@ -37,6 +39,24 @@ pub async fn ask() -> ModeState {
 pub async fn ask_version() -> Option<String> {
     let version = plain(&wslinfo("--version").await.ok()?);
     (!version.is_empty()).then_some(version)
+}
+
+/// The identity of this virtual machine, by which Windows' programs connect to it; or why it
+/// is unknown. Before WSL 2.5.10 wslinfo does not say it.
+pub async fn ask_vm_id() -> Result<VmId, String> {
+    let said = wslinfo("--vm-id").await.map_err(|error| match error {
+        ChildError::Exit { code, stderr, .. } => format!(
+            "WSL does not say the virtual machine's identity (wslinfo --vm-id ended with {code}: {stderr}); WSL 2.5.10 and later do"
+        ),
+        error => format!("WSL does not say the virtual machine's identity (wslinfo: {error})"),
+    })?;
+    let said = said.trim();
+    said.parse().map_err(|why| {
+        format!(
+            "wslinfo --vm-id printed {:?}: {why}",
+            plain_within(said, 60)
+        )
+    })
 }
 
 async fn wslinfo(option: &str) -> Result<String, ChildError> {

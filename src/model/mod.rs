@@ -70,7 +70,7 @@ pub use text::{
 };
 pub use tunnel::{
     TUNNEL_MAX_ORDER, TunnelAnswer, TunnelCounters, TunnelForward, TunnelListeners, TunnelOrder,
-    TunnelState, tunnel_socket,
+    TunnelState, TunnelWay, tunnel_socket,
 };
 pub use windows_port::{
     PortFirewall, PortOwner, ProxyRule, Reach, WindowsConnect, WindowsEnd, WindowsPort,

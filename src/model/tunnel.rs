@@ -1,6 +1,7 @@
 //! What the guest's side of the tunnel to Windows says of itself.
 
 use std::{
+    fmt,
     net::IpAddr,
     path::{Path, PathBuf},
 };
@@ -28,6 +29,12 @@ pub struct TunnelState {
     pub switch: String,
     /// Whether the switch's machine has IPv6.
     pub ipv6: bool,
+    /// By what packets go; absent while it is down.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub way: Option<TunnelWay>,
+    /// Why they go by the standard streams; absent while another way is tried.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub way_reason: Option<String>,
     /// The link's addresses with their prefixes.
     pub addresses: Vec<String>,
     /// The name servers whose addresses lead through the tunnel.
@@ -73,6 +80,28 @@ pub const TUNNEL_MAX_ORDER: u64 = 512 << 10;
 #[must_use]
 pub fn tunnel_socket(runtime: &Path, name: &str) -> PathBuf {
     runtime.with_file_name("wslmesh-tunnel").join(name)
+}
+
+/// By what packets of the tunnel go to its switch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum TunnelWay {
+    /// The switch's standard input and output.
+    StandardStreams,
+    /// A socket between a virtual machine and its host.
+    Vsock,
+    /// A Unix socket.
+    UnixSocket,
+}
+
+impl fmt::Display for TunnelWay {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::StandardStreams => "standard streams",
+            Self::Vsock => "vsock",
+            Self::UnixSocket => "Unix socket",
+        })
+    }
 }
 
 impl TunnelState {

@@ -9,9 +9,11 @@ mod beat;
 mod device;
 mod error;
 mod forwards;
+mod moving;
 mod orders;
 mod publish;
 mod pump;
+mod second;
 mod servers;
 mod session;
 mod start;
@@ -34,6 +36,7 @@ use self::{
     device::Device,
     forwards::Forwards,
     publish::Publisher,
+    second::Plan,
     servers::Servers,
     session::{Ended, Session},
     start::{Way, system},
@@ -73,6 +76,8 @@ const UPSTREAM: &str = "/run/systemd/resolve/resolv.conf";
 pub struct Options {
     /// A Unix socket behind which a switch listens, instead of a program on Windows.
     pub connect: Option<PathBuf>,
+    /// A Unix socket by which packets go once that switch has connected to it.
+    pub second_way: Option<PathBuf>,
 }
 
 /// Runs the tunnel until SIGTERM or SIGINT.
@@ -93,6 +98,11 @@ pub async fn run(options: Options, paths: Paths) -> Result<(), TunnelError> {
     let agent = orders::listen(&paths.runtime).map_err(system("listen for the agent"))?;
     let mut tunnel = Tunnel {
         forwards: forwards.clone(),
+        plan: match (options.second_way, &options.connect) {
+            (Some(path), _) => Plan::Unix(path),
+            (None, Some(_)) => Plan::Stay("the switch is behind a Unix socket".to_owned()),
+            (None, None) => Plan::Vsock,
+        },
         way: match options.connect {
             Some(socket) => Way::Socket(socket),
             None => Way::Windows {
@@ -136,6 +146,8 @@ impl Stop {
 /// The tunnel across its switches.
 struct Tunnel {
     way: Way,
+    /// By what packets are to go.
+    plan: Plan,
     netlink: Netlink,
     publisher: Publisher,
     forwards: Forwards,
@@ -159,8 +171,8 @@ impl Tunnel {
                         // It was made for the session.
                         None => continue,
                     };
-                    let served_by =
-                        session.serve(device, ways, &mut self.publisher, &self.forwards);
+                    let (plan, publisher) = (&mut self.plan, &mut self.publisher);
+                    let served_by = session.serve(device, ways, plan, publisher, &self.forwards);
                     let Ended { error, device_lost } = served_by.await;
                     self.forwards.lost();
                     let error = self.end(session, error).await;

@@ -6,7 +6,7 @@ use wslmesh_relay::link::{Counters, GUEST_V4, GUEST_V6, PREFIX_V4, PREFIX_V6};
 
 use super::{TunnelError, servers::Servers};
 use crate::{
-    model::TunnelState,
+    model::{TunnelState, TunnelWay},
     observe::now_unix,
     report::{Manager, remove_tunnel, write_tunnel},
 };
@@ -30,6 +30,8 @@ pub(super) struct Publisher {
     state: TunnelState,
     manager: Manager,
     was_up: bool,
+    /// What was said last of the way of packets.
+    said: Option<(TunnelWay, Option<String>)>,
 }
 
 impl Publisher {
@@ -45,6 +47,7 @@ impl Publisher {
             },
             manager: Manager::default(),
             was_up: false,
+            said: None,
         };
         publisher.write();
         publisher
@@ -89,6 +92,27 @@ impl Publisher {
         }
     }
 
+    /// They go by this way; why, for the standard streams. Without a reason another way is
+    /// tried.
+    pub(super) fn way(&mut self, way: TunnelWay, why: Option<String>) {
+        let is_tried = way == TunnelWay::StandardStreams && why.is_none();
+        self.state.way = Some(way);
+        self.state.way_reason.clone_from(&why);
+        self.write();
+        let said = Some((way, why));
+        // Starts in a row end alike.
+        if is_tried || self.said == said {
+            return;
+        }
+        match &said {
+            Some((way, Some(why))) => {
+                tracing::info!(event = "tunnel", "packets stay on the {way}: {why}");
+            }
+            _ => tracing::info!(event = "tunnel", "packets go by {way}"),
+        }
+        self.said = said;
+    }
+
     /// They do not pass any more, or still do not.
     pub(super) fn failed(&mut self, error: &TunnelError) {
         let text = error.to_string();
@@ -102,6 +126,7 @@ impl Publisher {
             state.since_unix = now_unix();
         }
         state.up = false;
+        (state.way, state.way_reason) = (None, None);
         state.counters = None;
         state.last_code = Some(error.code().to_string());
         self.manager.status(&format!("down: {text}"));

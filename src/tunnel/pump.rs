@@ -1,6 +1,7 @@
 //! Moves frames between the device and the switch: one thread for each direction, so that
 //! each reads whatever the state of the other's output. A chain of pipes whose ends do not
-//! read while they write stops for good.
+//! read while they write stops for good. Packets may move to a second way (second.rs), which
+//! has a thread of its own for what it brings.
 
 use std::{
     fs::File,
@@ -18,7 +19,9 @@ use rustix::{
     io::{Errno, retry_on_intr},
 };
 use tokio::sync::{Notify, mpsc};
-use wslmesh_relay::link::{self, Frame, Frames, FromSwitch, HEADER, LinkError, MAX_PACKET, PREFIX};
+use wslmesh_relay::link::{
+    self, Frame, Frames, FromSwitch, HEADER, LinkError, MAX_PACKET, PREFIX, ToSwitch,
+};
 
 use super::beat::Traffic;
 
@@ -44,6 +47,9 @@ pub enum Fault {
     /// It sends messages that nobody asked for.
     #[error("the switch floods its link with messages")]
     Flood,
+    /// The second way failed.
+    #[error("the switch's connection for packets broke")]
+    SecondWay,
     /// The device failed.
     #[error("the device was removed: {0}")]
     Device(io::Error),
@@ -60,16 +66,27 @@ struct Shared {
     /// Why one of them ended.
     fault: Mutex<Option<Fault>>,
     ended: Notify,
-    /// Frames that are written before further packets.
-    orders: Mutex<Vec<u8>>,
+    orders: Mutex<Orders>,
     stop: AtomicBool,
     wake: OwnedFd,
+}
+
+/// What is to be done before further packets are written.
+#[derive(Debug, Default)]
+struct Orders {
+    /// Frames to write.
+    frames: Vec<u8>,
+    /// Behind them packets go here.
+    second: Option<File>,
 }
 
 /// The running threads.
 #[derive(Debug)]
 pub(super) struct Pump {
+    device: Arc<File>,
     shared: Arc<Shared>,
+    /// The second way.
+    second: Option<OwnedFd>,
     threads: Vec<JoinHandle<()>>,
 }
 
@@ -111,13 +128,15 @@ impl Pump {
             woken: Notify::new(),
             fault: Mutex::new(None),
             ended: Notify::new(),
-            orders: Mutex::new(Vec::new()),
+            orders: Mutex::default(),
             stop: AtomicBool::new(false),
             wake: eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?,
         });
         let (sender, received) = mpsc::channel(MESSAGES);
         let mut pump = Self {
+            device: device.clone(),
             shared: shared.clone(),
+            second: None,
             threads: Vec::new(),
         };
         let messages = Messages {
@@ -128,7 +147,7 @@ impl Pump {
         pump.spawn("tunnel-out", move || outbound(&tun, to, &of))?;
         let (tun, of) = (device.clone(), shared);
         pump.spawn("tunnel-in", move || {
-            inbound(&tun, from, frames, &sender, &of)
+            inbound(&tun, from, frames, Some(&sender), &of)
         })?;
         Ok((pump, messages))
     }
@@ -150,9 +169,37 @@ impl Pump {
     }
 
     /// Has a message written at the next end of a frame.
-    pub(super) fn send(&self, message: &link::ToSwitch) {
-        link::put_message(&mut lock(&self.shared.orders), message);
+    pub(super) fn send(&self, message: &ToSwitch) {
+        link::put_message(&mut lock(&self.shared.orders).frames, message);
         self.wake();
+    }
+
+    /// Has packets go by a second way, behind [`ToSwitch::Moved`].
+    ///
+    /// # Errors
+    /// No descriptor is to be had; nothing has changed.
+    pub(super) fn leave(&mut self, second: OwnedFd) -> io::Result<()> {
+        self.second = Some(second.try_clone()?);
+        {
+            let mut orders = lock(&self.shared.orders);
+            link::put_message(&mut orders.frames, &ToSwitch::Moved);
+            orders.second = Some(second.into());
+        }
+        self.wake();
+        Ok(())
+    }
+
+    /// Takes packets from the second way, once the switch has moved.
+    ///
+    /// # Errors
+    /// No thread or descriptor is to be had, or there is no second way.
+    pub(super) fn arrive(&mut self) -> io::Result<()> {
+        let second = self.second.as_ref().ok_or(ErrorKind::NotConnected)?;
+        let from = File::from(second.try_clone()?);
+        let (tun, of) = (self.device.clone(), self.shared.clone());
+        self.spawn("tunnel-second", move || {
+            inbound(&tun, from, Frames::default(), None, &of).map_err(of_second)
+        })
     }
 
     fn wake(&self) {
@@ -185,6 +232,10 @@ impl Pump {
     pub(super) fn join(mut self) {
         self.shared.stop.store(true, Ordering::Relaxed);
         self.wake();
+        if let Some(second) = &self.second {
+            // Its threads do not end by the end of the switch alone.
+            rustix::net::shutdown(second, rustix::net::Shutdown::Both).unwrap_or_default();
+        }
         for thread in self.threads.drain(..) {
             thread.join().unwrap_or_default();
         }
@@ -207,35 +258,47 @@ impl Shared {
 /// Device to switch.
 fn outbound(tun: &File, mut pipe: File, shared: &Shared) -> Result<(), Fault> {
     let mut batch = vec![0; BATCH + ROOM];
+    let mut second: Option<File> = None;
     loop {
-        wait(tun, &pipe, shared)?;
+        wait(tun, &pipe, second.as_ref(), shared)?;
         if shared.stop.load(Ordering::Relaxed) {
             return Ok(());
         }
         let orders = std::mem::take(&mut *lock(&shared.orders));
-        pipe.write_all(&orders).map_err(pipe_fault)?;
+        pipe.write_all(&orders.frames).map_err(pipe_fault)?;
+        second = orders.second.or(second);
         let used = read_batch(tun, &mut batch)?;
         if used > 0 {
             // Before it is written, which may hang.
             shared.count();
             let packets = batch.get(..used).unwrap_or_default();
-            pipe.write_all(packets).map_err(pipe_fault)?;
+            match &mut second {
+                Some(second) => second
+                    .write_all(packets)
+                    .map_err(pipe_fault)
+                    .map_err(of_second)?,
+                None => pipe.write_all(packets).map_err(pipe_fault)?,
+            }
         }
     }
 }
 
 /// Waits for a packet, an order, or the end of the switch.
-fn wait(tun: &File, pipe: &File, shared: &Shared) -> Result<(), Fault> {
+fn wait(tun: &File, pipe: &File, second: Option<&File>, shared: &Shared) -> Result<(), Fault> {
     let mut ready = [
         PollFd::new(tun, PollFlags::IN),
         PollFd::new(&shared.wake, PollFlags::IN),
         // Nothing but errors.
         PollFd::from_borrowed_fd(pipe.as_fd(), PollFlags::empty()),
+        PollFd::from_borrowed_fd(second.unwrap_or(pipe).as_fd(), PollFlags::empty()),
     ];
     retry_on_intr(|| poll(&mut ready, None)).map_err(|error| Fault::Pipe(error.into()))?;
-    let [device, woken, end] = ready.map(|one| one.revents());
+    let [device, woken, end, second_end] = ready.map(|one| one.revents());
     if !end.is_empty() {
         return Err(Fault::Closed);
+    }
+    if !second_end.is_empty() {
+        return Err(Fault::SecondWay);
     }
     if device.intersects(PollFlags::ERR | PollFlags::NVAL) {
         return Err(Fault::Device(ErrorKind::NotFound.into()));
@@ -274,17 +337,21 @@ fn read_batch(mut tun: &File, batch: &mut [u8]) -> Result<usize, Fault> {
     Ok(used)
 }
 
-/// Switch to device.
+/// Switch to device. Without `messages` it is the second way.
 fn inbound(
     mut tun: &File,
     mut pipe: File,
     mut frames: Frames,
-    messages: &mpsc::Sender<FromSwitch>,
+    messages: Option<&mpsc::Sender<FromSwitch>>,
     shared: &Shared,
 ) -> Result<(), Fault> {
+    let mut left = false;
     loop {
         while let Some(frame) = frames.next_frame()? {
             match frame {
+                Frame::Packet(_) if left => {
+                    Err(LinkError::Misplaced("a packet behind the end of packets"))?
+                }
                 Frame::Packet(packet) => match tun.write(packet) {
                     Err(error) if Errno::from_io_error(&error) == Some(Errno::BADFD) => {
                         return Err(Fault::Device(error));
@@ -294,7 +361,11 @@ fn inbound(
                     Ok(_) | Err(_) => {}
                 },
                 Frame::Control(body) => {
+                    let messages = messages.ok_or(LinkError::Misplaced(
+                        "a control message among packets alone",
+                    ))?;
                     let message = link::message(body)?;
+                    left |= message == FromSwitch::Moved;
                     messages.try_send(message).map_err(|_| Fault::Flood)?;
                 }
             }
@@ -315,6 +386,14 @@ fn pipe_fault(error: io::Error) -> Fault {
     match error.kind() {
         ErrorKind::BrokenPipe | ErrorKind::ConnectionReset => Fault::Closed,
         _ => Fault::Pipe(error),
+    }
+}
+
+/// Of the second way, whose end says less than the switch's.
+fn of_second(fault: Fault) -> Fault {
+    match fault {
+        Fault::Closed | Fault::Pipe(_) => Fault::SecondWay,
+        fault => fault,
     }
 }
 

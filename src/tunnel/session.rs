@@ -6,20 +6,22 @@ use std::{
 };
 
 use tokio::select;
-use wslmesh_relay::link::{FromSwitch, ToSwitch};
+use wslmesh_relay::link::{FromSwitch, LinkError, ToSwitch};
 
 use super::{
     TunnelError,
     beat::{Beat, Due, Traffic},
     device::Device,
     forwards::Forwards,
+    moving::{Moving, Turn},
     publish::{Publisher, Up},
     pump::{Fault, Messages, Pump},
+    second::Plan,
     servers::Servers,
     start::{self, Greeting, Streams, Switch, Way, system},
     ways::Ways,
 };
-use crate::{backoff::until, netlink::Watch};
+use crate::{backoff::until, model::TunnelWay, netlink::Watch};
 
 /// Between a change of the network and the look at it, which more changes may follow.
 const SETTLE: Duration = Duration::from_millis(100);
@@ -36,6 +38,8 @@ pub(super) struct Session {
     streams: Option<Streams>,
     pump: Option<Pump>,
     greeting: Greeting,
+    /// How far packets are on their way to the second way.
+    moving: Moving,
     beat: Beat,
     /// The number of the last question.
     id: u64,
@@ -74,6 +78,7 @@ impl Session {
                 streams: Some(streams),
                 pump: None,
                 greeting,
+                moving: Moving::default(),
                 beat: Beat::default(),
                 id: 0,
                 seen: Traffic::default(),
@@ -99,11 +104,18 @@ impl Session {
         &mut self,
         device: &Device,
         ways: &mut Ways,
+        plan: &mut Plan,
         publisher: &mut Publisher,
         forwards: &Forwards,
     ) -> Ended {
+        self.moving = Moving::begin(plan.clone());
         match self.passes(device, ways, publisher, forwards).await {
-            Err(error) => error.into(),
+            Err(error) => {
+                if let Some(why) = self.moving.blamed(&error) {
+                    *plan = Plan::Stay(why);
+                }
+                error.into()
+            }
             Ok(never) => match never {},
         }
     }
@@ -120,8 +132,8 @@ impl Session {
             .take()
             .ok_or(TunnelError::Fault(Fault::Closed))?;
         let pump = Pump::start(&device.file, from, to, frames);
-        let (pump, mut messages) = pump.map_err(system("start the tunnel's threads"))?;
-        let result = self.watch(&pump, &mut messages, device, ways, publisher, forwards);
+        let (mut pump, mut messages) = pump.map_err(system("start the tunnel's threads"))?;
+        let result = self.watch(&mut pump, &mut messages, device, ways, publisher, forwards);
         let result = result.await;
         self.pump = Some(pump);
         result
@@ -129,7 +141,7 @@ impl Session {
 
     async fn watch(
         &mut self,
-        pump: &Pump,
+        pump: &mut Pump,
         messages: &mut Messages,
         device: &Device,
         ways: &mut Ways,
@@ -141,6 +153,7 @@ impl Session {
         let mut servers = super::servers(device.index).await?;
         ways.sync(&servers, self.greeting.ipv6).await?;
         publisher.up(self.up(&servers, ways));
+        publisher.way(TunnelWay::StandardStreams, None);
         let mut look: Option<Instant> = None;
         let mut orders = forwards.orders();
         loop {
@@ -152,6 +165,7 @@ impl Session {
                     // It has to answer this as well.
                     self.ask(pump);
                 }
+                turn = self.moving.turn() => self.turn(turn, pump, publisher)?,
                 () = pump.sent_after(self.seen), if idle => self.ask(pump),
                 () = until(self.beat.due()) => {
                     match self.beat.expire(Instant::now(), pump.traffic()) {
@@ -200,10 +214,33 @@ impl Session {
         self.beat.asked(now, traffic);
     }
 
+    /// The move goes on.
+    fn turn(
+        &mut self,
+        turn: Turn,
+        pump: &mut Pump,
+        publisher: &mut Publisher,
+    ) -> Result<(), TunnelError> {
+        match turn {
+            Turn::Ask(message) => pump.send(&message),
+            Turn::Leave(second) => {
+                let left = pump.leave(second);
+                left.map_err(system("use the second way"))?;
+            }
+            Turn::Stay(why, message) => {
+                if let Some(message) = message {
+                    pump.send(&message);
+                }
+                publisher.way(TunnelWay::StandardStreams, Some(why));
+            }
+        }
+        Ok(())
+    }
+
     fn handle(
         &mut self,
         message: FromSwitch,
-        pump: &Pump,
+        pump: &mut Pump,
         publisher: &mut Publisher,
         forwards: &Forwards,
     ) -> Result<(), TunnelError> {
@@ -217,6 +254,21 @@ impl Session {
                     // The last count before it is quiet.
                     self.counted = None;
                     self.ask(pump);
+                }
+            }
+            FromSwitch::Moved => {
+                let way = self
+                    .moving
+                    .arrived()
+                    .ok_or(Fault::Link(LinkError::Misplaced(
+                        "a move that was not asked for",
+                    )))?;
+                pump.arrive().map_err(system("use the second way"))?;
+                publisher.way(way, None);
+            }
+            FromSwitch::Stays { why } => {
+                if let Some(turn) = self.moving.refused(&why) {
+                    self.turn(turn, pump, publisher)?;
                 }
             }
             FromSwitch::Counters(counters) => publisher.counted(counters),

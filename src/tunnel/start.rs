@@ -87,7 +87,8 @@ impl Switch {
     pub(super) fn why(&self, error: TunnelError) -> TunnelError {
         let ended = matches!(
             error,
-            TunnelError::Fault(Fault::Closed | Fault::Link(_)) | TunnelError::Silent(_)
+            TunnelError::Fault(Fault::Closed | Fault::SecondWay | Fault::Link(_))
+                | TunnelError::Silent(_)
         );
         let words = match ended {
             true => self.words.recv_timeout(LAST_WORDS).unwrap_or_default(),
