@@ -1,5 +1,7 @@
 //! `wslmesh tunnel`
 
+mod proxy;
+
 use std::{io, net::IpAddr, path::PathBuf};
 
 use anyhow::{Context, anyhow, bail};
@@ -41,6 +43,12 @@ pub(super) enum Command {
     },
     /// Be the tunnel (what wslmesh-tunnel.service does)
     Run(Run),
+    /// Have ports that are published in another network namespace appear on localhost
+    ///
+    /// What Rancher Desktop's guest agent sends to its wsl-proxy is understood: JSON with the
+    /// published ports, on a Unix socket. TCP and UDP go to the namespace's address.
+    #[command(after_help = proxy::EXAMPLES)]
+    Proxy(proxy::Command),
 }
 
 #[derive(Debug, Args)]
@@ -79,6 +87,7 @@ pub(super) async fn tunnel(command: Command, paths: Paths) -> anyhow::Result<Exi
         Command::Down => down().await,
         Command::Status { json } => status(&paths, json).await,
         Command::Run(run) => self::run(run, paths).await,
+        Command::Proxy(command) => proxy::proxy(command, paths).await,
     }
 }
 

@@ -31,6 +31,9 @@ pub enum TunnelError {
     /// The socket of `--connect`.
     #[error("cannot connect to {0}: {1}")]
     Connect(String, #[source] io::Error),
+    /// The socket of the proxy.
+    #[error("cannot listen at {0}: {1}")]
+    Listen(String, #[source] io::Error),
     /// It did not say hello.
     #[error("the switch did not say hello within {} s", .0.as_secs_f32())]
     Silent(Duration),

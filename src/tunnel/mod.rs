@@ -11,6 +11,7 @@ mod error;
 mod forwards;
 mod moving;
 mod orders;
+mod proxy;
 mod publish;
 mod pump;
 mod second;
@@ -44,6 +45,7 @@ use self::{
 };
 pub use self::{
     error::TunnelError,
+    proxy::{Proxy, run as run_proxy},
     pump::Fault,
     tap::{Tap, run as run_tap},
 };
