@@ -1,4 +1,4 @@
-//! The forwards that are wanted, and what the switch
+//! The forwards that are wanted, of the configuration and of the API, and what the switch
 //! answers of them. They outlive a switch: the next one gets the whole list.
 
 use std::{collections::BTreeMap, net::IpAddr, sync::Arc};
@@ -9,7 +9,10 @@ use wslmesh_relay::{
     protocol::{Failure, Listen, Listener},
 };
 
-use crate::model::{TunnelForward, TunnelListeners};
+use crate::model::{TunnelCounters, TunnelForward, TunnelListeners};
+
+/// Most forwards of the API. Those of the configuration have the rest of [`MAX_FORWARDS`].
+const MOST: usize = 128;
 
 /// A list, by where it listens.
 type Wanted = BTreeMap<Listen, TunnelForward>;
@@ -18,6 +21,7 @@ type Wanted = BTreeMap<Listen, TunnelForward>;
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 struct Lists {
     configured: Wanted,
+    exposed: Wanted,
     /// Of the next order; it grows with every change.
     generation: u64,
 }
@@ -34,6 +38,22 @@ struct Answer {
 pub(super) struct Forwards {
     lists: Arc<watch::Sender<Lists>>,
     answer: Arc<watch::Sender<Answer>>,
+    counters: Arc<watch::Sender<TunnelCounters>>,
+}
+
+/// Why a forward is not exposed or not removed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(super) enum ExposeError {
+    #[error("proxy already running: {0} is exposed already")]
+    Exposed(Listen),
+    #[error("{0} has the port of the forward {1} of the configuration")]
+    Configured(Listen, Listen),
+    #[error("{0} overlaps {1}, which is exposed already")]
+    Overlaps(Listen, Listen),
+    #[error("{MOST} ports are exposed, and no more may be")]
+    TooMany,
+    #[error("proxy not found: {0} is not exposed")]
+    NotExposed(Listen),
 }
 
 impl Forwards {
@@ -41,12 +61,13 @@ impl Forwards {
         Self {
             lists: Arc::new(watch::channel(Lists::default()).0),
             answer: Arc::new(watch::channel(Answer::default()).0),
+            counters: Arc::new(watch::channel(TunnelCounters::default()).0),
         }
     }
 
-    /// Those of the configuration, from now on.
+    /// Those of the configuration, from now on. One of the API that is in their way ends.
     pub(super) fn configure(&self, forwards: Vec<TunnelForward>) {
-        let most = MAX_FORWARDS;
+        let most = MAX_FORWARDS - MOST;
         if forwards.len() > most {
             tracing::warn!(
                 event = "tunnel",
@@ -57,7 +78,49 @@ impl Forwards {
         let configured: Wanted = forwards.into_iter().take(most).map(by_listen).collect();
         self.change(|lists| {
             lists.configured = configured;
+            let configured = &lists.configured;
+            lists
+                .exposed
+                .retain(|at, _| !configured.keys().any(|other| other.overlaps(at)));
         });
+    }
+
+    /// Adds one of the API.
+    ///
+    /// # Errors
+    /// Its port is taken by another one, or there are too many.
+    pub(super) fn expose(&self, forward: TunnelForward) -> Result<(), ExposeError> {
+        let at = forward.listen;
+        let mut result = Ok(());
+        self.change(|lists| {
+            let in_the_way = |list: &Wanted| list.keys().find(|one| one.overlaps(&at)).copied();
+            result = match (in_the_way(&lists.configured), in_the_way(&lists.exposed)) {
+                (Some(other), _) => Err(ExposeError::Configured(at, other)),
+                (None, Some(_)) if lists.exposed.contains_key(&at) => Err(ExposeError::Exposed(at)),
+                (None, Some(other)) => Err(ExposeError::Overlaps(at, other)),
+                (None, None) if lists.exposed.len() >= MOST => Err(ExposeError::TooMany),
+                (None, None) => {
+                    lists.exposed.insert(at, forward);
+                    Ok(())
+                }
+            };
+        });
+        result
+    }
+
+    /// Removes one of the API.
+    ///
+    /// # Errors
+    /// The API has none there.
+    pub(super) fn unexpose(&self, at: Listen) -> Result<(), ExposeError> {
+        let mut removed = None;
+        self.change(|lists| removed = lists.exposed.remove(&at));
+        removed.map(drop).ok_or(ExposeError::NotExposed(at))
+    }
+
+    /// Those of the API, in the order of their ports.
+    pub(super) fn exposed(&self) -> Vec<TunnelForward> {
+        self.lists.borrow().exposed.values().copied().collect()
     }
 
     fn change(&self, change: impl FnOnce(&mut Lists)) {
@@ -75,6 +138,18 @@ impl Forwards {
         let mut orders = Orders(self.lists.subscribe());
         orders.0.mark_changed();
         orders
+    }
+
+    /// Why a forward does not listen; `None` where it does. Waits until the switch that runs,
+    /// if one does, has answered the last order.
+    pub(super) async fn settled(&self, at: Listen) -> Option<Failure> {
+        let wanted = self.lists.borrow().generation;
+        let mut answer = self.answer.subscribe();
+        // An error means that there is no sender, of which this is one.
+        let settled = answer.wait_for(|one| one.generation >= wanted || one.listeners.is_none());
+        let settled = settled.await.ok()?;
+        let mut listeners = settled.listeners.iter().flatten();
+        listeners.find(|one| one.listen == at)?.failure
     }
 
     /// The switch has answered. Says what changed, for the journal.
@@ -104,6 +179,16 @@ impl Forwards {
             generation,
             listeners: Some(listeners),
         });
+    }
+
+    /// The switch has counted.
+    pub(super) fn counted(&self, counters: TunnelCounters) {
+        self.counters.send_replace(counters);
+    }
+
+    /// What the switch counted last.
+    pub(super) fn counters(&self) -> TunnelCounters {
+        *self.counters.borrow()
     }
 
     /// There is no switch now.
@@ -147,7 +232,7 @@ impl Orders {
             std::future::pending::<()>().await;
         }
         let lists = self.0.borrow_and_update();
-        let all = lists.configured.values();
+        let all = lists.configured.values().chain(lists.exposed.values());
         let reachable = |forward: &TunnelForward| TunnelForward {
             guest: forward
                 .guest

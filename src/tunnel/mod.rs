@@ -5,6 +5,7 @@
 //! Everything here ends with this process: the kernel removes the device and with it the
 //! addresses and routes, whatever ends the process.
 
+mod api;
 mod beat;
 mod device;
 mod error;
@@ -97,7 +98,8 @@ pub async fn run(options: Options, paths: Paths) -> Result<(), TunnelError> {
     // Of a process that was killed.
     ways::withdraw(&netlink).await?;
     let forwards = Forwards::new();
-    let agent = orders::listen(&paths.runtime).map_err(system("listen for the agent"))?;
+    let agent = orders::listen(&paths.runtime);
+    let api = api::listen(&paths.runtime);
     let mut tunnel = Tunnel {
         forwards: forwards.clone(),
         plan: match (options.second_way, &options.connect) {
@@ -120,7 +122,8 @@ pub async fn run(options: Options, paths: Paths) -> Result<(), TunnelError> {
     };
     let result = select! {
         result = tunnel.keep_up() => result,
-        () = orders::serve(agent, forwards) => Ok(()),
+        () = orders::serve(agent, forwards.clone()) => Ok(()),
+        () = api::serve(api, forwards) => Ok(()),
         () = stop.requested() => Ok(()),
     };
     tunnel.publisher.stopping();

@@ -4,6 +4,7 @@
 
 use std::{
     fs,
+    future::pending,
     io::{self, ErrorKind},
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
@@ -24,10 +25,7 @@ use crate::model::{TUNNEL_MAX_ORDER, TunnelAnswer, TunnelOrder, tunnel_socket};
 const LACK: Duration = Duration::from_secs(1);
 
 /// Listens for the agent; `runtime` is the tunnel's or the agent's runtime directory.
-///
-/// # Errors
-/// The system's.
-pub(super) fn listen(runtime: &Path) -> io::Result<Socket> {
+pub(super) fn listen(runtime: &Path) -> Option<Socket> {
     open(tunnel_socket(runtime, "agent.sock"), 0o600)
 }
 
@@ -56,11 +54,18 @@ impl Socket {
     }
 }
 
-/// A socket of this process alone, in place of one of a process that ended.
-///
-/// # Errors
-/// The system's.
-pub(super) fn open(path: PathBuf, mode: u32) -> io::Result<Socket> {
+/// A socket of this process alone, in place of one of a process that ended. Without it the
+/// tunnel works as well, and the journal says why.
+pub(super) fn open(path: PathBuf, mode: u32) -> Option<Socket> {
+    let name = path.display().to_string();
+    let opened = try_open(path, mode);
+    if let Err(error) = &opened {
+        tracing::warn!(event = "tunnel", "cannot listen at {name}: {error}");
+    }
+    opened.ok()
+}
+
+fn try_open(path: PathBuf, mode: u32) -> io::Result<Socket> {
     match fs::remove_file(&path) {
         Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
         _ => {}
@@ -75,7 +80,10 @@ pub(super) fn open(path: PathBuf, mode: u32) -> io::Result<Socket> {
 }
 
 /// Serves the agent, one connection at a time: the newest one counts.
-pub(super) async fn serve(socket: Socket, forwards: Forwards) {
+pub(super) async fn serve(socket: Option<Socket>, forwards: Forwards) {
+    let Some(socket) = socket else {
+        return pending().await;
+    };
     let mut current = None;
     loop {
         select! {
@@ -86,7 +94,7 @@ pub(super) async fn serve(socket: Socket, forwards: Forwards) {
             }
             () = async { match &mut current {
                 Some(talk) => talk.await,
-                None => std::future::pending().await,
+                None => pending().await,
             }} => current = None,
         }
     }

@@ -271,7 +271,10 @@ impl Session {
                     self.turn(turn, pump, publisher)?;
                 }
             }
-            FromSwitch::Counters(counters) => publisher.counted(counters),
+            FromSwitch::Counters(counters) => {
+                forwards.counted(counters);
+                publisher.counted(counters);
+            }
             FromSwitch::Applied {
                 generation,
                 listeners,

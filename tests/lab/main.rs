@@ -118,6 +118,7 @@ mod test_tailscale;
 mod test_takeover;
 mod test_tunnel;
 mod test_tunnel_faults;
+mod test_tunnel_forwards;
 mod test_tunnel_proxy;
 mod test_walk;
 mod test_windows_calls;

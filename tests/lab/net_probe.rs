@@ -200,7 +200,8 @@ fn slow_guest(ip: IpAddr) -> Result<String> {
 }
 
 fn datagrams(ip: IpAddr, port: u16) -> Result<UdpSocket> {
-    let socket = UdpSocket::bind("0.0.0.0:0")?;
+    let any = if ip.is_ipv6() { "[::]:0" } else { "0.0.0.0:0" };
+    let socket = UdpSocket::bind(any)?;
     socket.connect(SocketAddr::new(ip, port))?;
     socket.set_read_timeout(Some(Duration::from_secs(1)))?;
     Ok(socket)

@@ -58,8 +58,8 @@ fn killed(world: &World) -> Result<()> {
         let gone = !world.path(format!("/proc/{}", switch.pid)).exists();
         Ok(gone.then_some(()))
     })?;
-    // The file of its state is passed over.
-    world.shell("rm /run/wslmesh-tunnel/state.json")?;
+    // The file of its state is passed over, and its sockets are made anew.
+    world.shell("rm /run/wslmesh-tunnel/*")?;
     world.ways_again(&before, LIMIT)
 }
 
@@ -124,7 +124,8 @@ fn never_up(world: &World, how: &str, why: &str) -> Result<()> {
         "{page:?}"
     );
     // No link, no route.
-    let during = world.ways()?.replace("state.json\n", "");
+    let during = world.ways()?;
+    let during = during.replace("agent.sock\napi.sock\nstate.json\n", "");
     ensure!(during == before, "before:\n{before}\nduring:\n{during}");
     let ended = tunnel.process().finish(Duration::from_secs(20))?;
     ensure!(ended.status == Status::Code(1), "{ended:?}");
