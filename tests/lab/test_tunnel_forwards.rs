@@ -210,7 +210,7 @@ fn api(world: &World) -> Result<()> {
     ensure!(all.as_array().is_some_and(|all| all.len() == 3), "{all}");
     let stats = ask(world, "/stats")?;
     let stats: Value = serde_json::from_str(stats.trim_end_matches("200"))?;
-    ensure!(stats["BytesSent"].is_u64(), "{stats}");
+    ensure!(stats.get("BytesSent").is_some_and(Value::is_u64), "{stats}");
 
     for (body, said) in [
         (sink, "proxy already running"),

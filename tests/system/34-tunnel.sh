@@ -40,6 +40,8 @@ guest systemctl start switch.socket
 ok 'it comes up' guest wslmesh tunnel up
 has 'status says so' "$(guest wslmesh tunnel status)" 'up for .* by the switch'
 has 'systemd has its status' "$(guest systemctl status --no-pager $tunnel)" 'Status: "up by the switch'
+is 'the API is for root and its group' "$(guest stat -c '%a %U %G' /run/wslmesh-tunnel/api.sock)" '660 root wslmesh'
+is 'the orders are root'\''s' "$(guest stat -c '%a %U' /run/wslmesh-tunnel/agent.sock)" '600 root'
 has 'the default route leads through it' "$(guest ip route get 192.0.2.1)" 'dev wslmesh0'
 ok 'the gateway answers' guest timeout 5 bash -c ': </dev/tcp/192.168.127.1/53'
 pid=$(guest systemctl show -P MainPID $tunnel)

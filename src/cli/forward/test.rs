@@ -23,7 +23,7 @@ use crate::{
     config::Source,
     control::status,
     doctor::{ForwardError, Hop, Hops, PortFacts, judge_hops, read_forward, test_here},
-    model::{self, Counters, HealthEntry, Listen, Protocol, Reach},
+    model::{self, Counters, ForwardBackend, HealthEntry, Listen, Protocol, Reach},
     paths::Paths,
 };
 
@@ -209,8 +209,12 @@ fn page(facts: &PortFacts, hops: &Hops) -> Vec<String> {
         Some(address) => format!("{address}:{}", facts.connect_port),
         None => format!("port {}", facts.connect_port),
     };
+    let by = match facts.served_by {
+        ForwardBackend::Tunnel => ", by the tunnel",
+        _ => "",
+    };
     let title = format!(
-        "forward {:?}: {} {listen} on Windows to {to} here{}",
+        "forward {:?}: {} {listen} on Windows to {to} here{by}{}",
         name(facts),
         facts.protocol,
         of.unwrap_or_default()

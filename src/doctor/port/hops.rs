@@ -11,7 +11,8 @@ use super::{
     judge::causes,
 };
 use crate::model::{
-    Code, ForwardState, ForwardStatus, HealthEntry, Listening, Mode, Protocol, Reach,
+    Code, ForwardBackend, ForwardState, ForwardStatus, HealthEntry, Listening, Mode, Protocol,
+    Reach,
 };
 
 /// Causes that are about the port on Windows.
@@ -51,7 +52,9 @@ pub fn judge_hops(facts: &PortFacts) -> Hops {
     if matches!(mode, Some(Mode::NotWsl | Mode::None)) {
         walk.unserved();
     } else {
-        let nat = matches!(mode, None | Some(Mode::Nat));
+        // The tunnel's switch listens on Windows in every mode, as the relay does in NAT mode.
+        let nat =
+            matches!(mode, None | Some(Mode::Nat)) || facts.served_by == ForwardBackend::Tunnel;
         // At that address clients reach the service itself.
         let leads = |to: Ipv4Addr| facts.listen_address() != to;
         let relayed =

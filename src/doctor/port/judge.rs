@@ -394,7 +394,8 @@ impl Judge<'_> {
             self.find(Cause::NoAgent, detail, "Run `sudo systemctl start wslmesh`");
         }
         let allowed = facts.windows.as_ref().ok().and_then(|one| one.allowed);
-        if allowed == Some(false) {
+        // The tunnel's switch asks for none.
+        if allowed == Some(false) && facts.served_by != ForwardBackend::Tunnel {
             let detail = format!("the policy on Windows does not cover {}", facts.title());
             self.find(
                 Cause::OutsidePolicy,

@@ -11,7 +11,7 @@ struct Bench {
 }
 
 impl Bench {
-    async fn start() -> Self {
+    fn start() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let socket = listen(&folder.path().join("wslmesh"));
         assert!(socket.is_some());
@@ -72,7 +72,7 @@ const BODY: &str = r#"{"local":":6443","remote":"192.168.127.2:6443"}"#;
 
 #[tokio::test]
 async fn ports_are_exposed_and_removed() {
-    let bench = Bench::start().await;
+    let bench = Bench::start();
     assert_eq!(bench.all().await, "[]");
     // Also before there is a switch.
     let answer = bench.post(EXPOSE, BODY).await;
@@ -113,7 +113,7 @@ async fn ports_are_exposed_and_removed() {
 
 #[tokio::test]
 async fn port_that_windows_refuses_is_not_exposed() {
-    let bench = Bench::start().await;
+    let bench = Bench::start();
     let _switch = bench.switch(Some(Failure {
         kind: FailureKind::InUse,
         code: 10048,
@@ -128,7 +128,7 @@ async fn port_that_windows_refuses_is_not_exposed() {
 
 #[tokio::test]
 async fn slow_and_bad_clients_hold_nothing() {
-    let bench = Bench::start().await;
+    let bench = Bench::start();
     let begun = Instant::now();
     let mut slow = Vec::new();
     for _ in 0..CLIENTS {

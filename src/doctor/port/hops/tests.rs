@@ -461,3 +461,19 @@ fn other_modes_have_other_hops() {
     ];
     check(&shared, cases);
 }
+
+#[test]
+fn the_tunnel_needs_no_policy_and_no_mode() {
+    let config = CONFIG.to_owned() + "backend = \"tunnel\"\n";
+    let mut facts = of(&settings(&config), Protocol::Tcp, 2222);
+    assert_eq!(facts.served_by, ForwardBackend::Tunnel);
+    facts.tested.plain = Some(Kept::Open);
+    windows(&mut facts).allowed = Some(false);
+    for mode in [Mode::Nat, Mode::Mirrored] {
+        facts.mode = ModeState::Known(mode);
+        let hops = judge_hops(&facts);
+        assert_eq!(hops.failed(), None, "{mode}: {hops:#?}");
+        let relay = hops.hops.iter().any(|hop| hop.hop == HopKind::Relay);
+        assert!(!relay && hops.more.is_empty(), "{mode}: {hops:#?}");
+    }
+}
