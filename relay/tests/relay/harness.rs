@@ -271,15 +271,7 @@ impl Relay {
     /// Memory in use, in bytes.
     #[cfg(target_os = "linux")]
     pub(crate) fn memory(&self) -> u64 {
-        let path = format!("/proc/{}/status", self.child.id());
-        let status = std::fs::read_to_string(path).expect("a running relay");
-        let mut lines = status.lines();
-        let line = lines.find_map(|line| line.strip_prefix("VmRSS:"));
-        let kilobytes = line.and_then(|line| line.trim().strip_suffix(" kB"));
-        kilobytes
-            .and_then(|n| n.parse::<u64>().ok())
-            .expect("VmRSS")
-            * 1024
+        memory(self.child.id())
     }
 }
 
@@ -467,4 +459,34 @@ pub(crate) fn noise(length: usize, seed: u64) -> Vec<u8> {
             state.to_le_bytes()[3]
         })
         .collect()
+}
+
+/// Bytes of memory that a process has now.
+#[cfg(target_os = "linux")]
+pub(crate) fn memory(process: u32) -> u64 {
+    let path = format!("/proc/{process}/status");
+    let status = std::fs::read_to_string(path).expect("a running process");
+    let mut lines = status.lines();
+    let line = lines.find_map(|line| line.strip_prefix("VmRSS:"));
+    let kilobytes = line.and_then(|line| line.trim().strip_suffix(" kB"));
+    kilobytes
+        .and_then(|n| n.parse::<u64>().ok())
+        .expect("VmRSS")
+        * 1024
+}
+
+/// Voluntary context switches of a process's threads.
+#[cfg(target_os = "linux")]
+pub(crate) fn switches(process: u32) -> u64 {
+    let threads = std::fs::read_dir(format!("/proc/{process}/task")).expect("a relay");
+    threads
+        .map(|thread| {
+            let path = thread.expect("a thread").path().join("status");
+            let status = std::fs::read_to_string(path).expect("a thread");
+            let mut lines = status.lines();
+            let count = lines.find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"));
+            count.and_then(|count| count.trim().parse::<u64>().ok())
+        })
+        .sum::<Option<u64>>()
+        .expect("a count of each thread")
 }

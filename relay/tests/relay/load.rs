@@ -13,7 +13,7 @@ use crate::harness::{Relay, client, connect, datagram, echo, guest, udp};
 use crate::tcp::broken;
 
 /// Clients of each protocol. Sockets are expensive under wine.
-const CLIENTS: usize = if cfg!(windows) { 100 } else { 1000 };
+pub(crate) const CLIENTS: usize = if cfg!(windows) { 100 } else { 1000 };
 
 #[test]
 fn a_thousand_clients_of_each_protocol() {
@@ -179,7 +179,7 @@ fn low_descriptor_limit_is_raised() {
 
 /// This process needs two sockets for each of its connections. Returns how many files it
 /// may open, if there is a limit.
-fn raise_limits() -> Option<u64> {
+pub(crate) fn raise_limits() -> Option<u64> {
     #[cfg(unix)]
     {
         use rustix::process::{Resource, getrlimit, setrlimit};
@@ -190,22 +190,6 @@ fn raise_limits() -> Option<u64> {
     }
     #[cfg(not(unix))]
     None
-}
-
-/// Voluntary context switches of the relay's threads.
-#[cfg(target_os = "linux")]
-fn switches(relay: &Relay) -> u64 {
-    let threads = std::fs::read_dir(format!("/proc/{}/task", relay.id())).expect("a relay");
-    threads
-        .map(|thread| {
-            let path = thread.expect("a thread").path().join("status");
-            let status = std::fs::read_to_string(path).expect("a thread");
-            let mut lines = status.lines();
-            let count = lines.find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"));
-            count.and_then(|count| count.trim().parse::<u64>().ok())
-        })
-        .sum::<Option<u64>>()
-        .expect("a count of each thread")
 }
 
 #[cfg(target_os = "linux")]
@@ -224,9 +208,9 @@ fn idle_relay_does_not_wake_up() {
     crate::udp::confirm(&client(over_udp), &peer);
     relay.opened();
     relay.expect_no_event();
-    let before = switches(&relay);
+    let before = crate::harness::switches(relay.id());
     // There is no event to wait for: idling is what is tested.
     thread::sleep(Duration::from_secs(2));
     // One for a pending timer of the runtime.
-    assert!(switches(&relay) <= before + 1);
+    assert!(crate::harness::switches(relay.id()) <= before + 1);
 }

@@ -1,5 +1,7 @@
 //! `wslmesh-relay switch`, with a guest that is made of frames.
 
+mod probes;
+
 use std::io::{Read, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
 use std::process::{Child, ChildStdin, ExitStatus};

@@ -91,7 +91,14 @@ impl Flight {
     fn scan(&mut self, una: u32, sacked: &[Span]) {
         let arrived =
             |span: Span| !before(una, span.end) || sacked.iter().any(|sacked| sacked.covers(span));
-        let Some(newest) = self.sent.iter().rposition(|one| arrived(one.span)) else {
+        // Of one that the guest's kernel has cut, the last segment may have arrived alone.
+        let last_arrived = |span: Span| {
+            let has_last =
+                |block: &Span| before(block.start, span.end) && !before(block.end, span.end);
+            !before(una, span.end) || sacked.iter().any(has_last)
+        };
+        let newest = self.sent.iter().rposition(|one| last_arrived(one.span));
+        let Some(newest) = newest else {
             return;
         };
         for _ in 0..=newest {

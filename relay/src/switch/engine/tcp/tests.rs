@@ -2,6 +2,7 @@
 
 mod ends;
 mod hostile;
+mod loss;
 mod receiving;
 mod sending;
 

@@ -64,6 +64,14 @@ fn what_the_guest_has_is_not_sent_again() {
     assert_eq!(flight.first_lost(99_999), Some(span(1000, 2000)));
     flight.resent(span(1000, 2000));
     assert_eq!(flight.first_lost(99_999), Some(span(30_000, 40_000)));
+    // The last of all, whose own end arrived.
+    let mut flight = Flight::default();
+    flight.sent(span(0, 60_000), false);
+    flight.acked(0, &[span(2000, 50_000)]);
+    assert_eq!((flight.bytes(), flight.has_lost()), (60_000, false));
+    flight.acked(0, &[span(2000, 60_000)]);
+    assert_eq!(flight.bytes(), 0);
+    assert_eq!(flight.first_lost(99_999), Some(span(0, 2000)));
 }
 
 #[test]
