@@ -14,6 +14,8 @@ use crate::wire::{self, Hello, Kind};
 
 /// The distribution's name, as in `\\wsl.localhost\Lab\`.
 pub(crate) const DISTRIBUTION: &str = "Lab";
+/// The virtual machine's identity, which the lab's Windows does not ask for.
+const VM: &str = "00e4ca12-bde0-4007-8a83-01d1d6dae2c9";
 /// What `wslinfo --version` prints.
 pub(crate) const VERSION: &str = "2.6.3.0";
 
@@ -74,7 +76,7 @@ fn open(hello: &Hello) -> Result<UnixStream, String> {
     Ok(stream)
 }
 
-/// `wslinfo [--networking-mode | --version] [-n]`
+/// `wslinfo [--networking-mode | --version | --vm-id] [-n]`
 pub(crate) fn wslinfo(arguments: &[String]) -> ExitCode {
     let newline = if arguments.iter().any(|a| a == "-n") {
         ""
@@ -84,6 +86,7 @@ pub(crate) fn wslinfo(arguments: &[String]) -> ExitCode {
     let mut rest = arguments.iter().filter(|a| *a != "-n").map(String::as_str);
     match (rest.next(), rest.next()) {
         (Some("--version" | "--wsl-version"), None) => print!("{VERSION}{newline}"),
+        (Some("--vm-id"), None) => print!("{VM}{newline}"),
         // By init's own socket, whatever WSL_INTEROP says.
         (Some("--networking-mode"), None) => {
             let asked = connect_to(Path::new(SOCKET));

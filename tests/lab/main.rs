@@ -120,6 +120,7 @@ mod test_tunnel;
 mod test_tunnel_faults;
 mod test_tunnel_forwards;
 mod test_tunnel_proxy;
+mod test_tunnel_way;
 mod test_walk;
 mod test_windows_calls;
 mod test_windows_faults;

@@ -9,6 +9,8 @@ use crate::world::World;
 
 /// SIGUSR1.
 pub(crate) const USR1: i32 = 10;
+/// SIGINT.
+pub(crate) const INT: i32 = 2;
 /// SIGHUP.
 pub(crate) const HUP: i32 = 1;
 /// SIGKILL.

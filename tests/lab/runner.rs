@@ -22,8 +22,8 @@ use crate::{
     test_nat_broken, test_network, test_network_file, test_output, test_path, test_peers,
     test_port, test_relay, test_resume, test_setup, test_socket_watch, test_status, test_syscalls,
     test_sysctls, test_tailscale, test_takeover, test_tunnel, test_tunnel_faults,
-    test_tunnel_forwards, test_tunnel_proxy, test_walk, test_windows_calls, test_windows_faults,
-    test_windows_rules, test_wireguard, test_world, test_wsl_files,
+    test_tunnel_forwards, test_tunnel_proxy, test_tunnel_way, test_walk, test_windows_calls,
+    test_windows_faults, test_windows_rules, test_wireguard, test_world, test_wsl_files,
 };
 
 /// A trial in a world with the delays of Windows.
@@ -111,6 +111,7 @@ pub(crate) fn run() -> ExitCode {
         test_tunnel_faults::trials,
         test_tunnel_forwards::trials,
         test_tunnel_proxy::trials,
+        test_tunnel_way::trials,
         test_loop::trials,
         test_loopback::trials,
         test_mesh::trials,
