@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use libtest_mimic::Trial;
+use serde_json::Value;
 
 use crate::agent::LIMIT;
 use crate::control::Status;
@@ -22,7 +23,9 @@ pub(crate) fn trials() -> Vec<Trial> {
         quick("tunnel::killed", killed),
         quick("tunnel::switch_killed", switch_killed),
         quick("tunnel::switch_hangs", switch_hangs),
+        quick("tunnel::closes_without_a_hello", closes),
         quick("tunnel::false_switches", false_switches),
+        quick("tunnel::false_after_its_hello", false_later),
         quick("tunnel::no_device", no_device),
         quick("tunnel::name_taken", name_taken),
         quick("tunnel::two_at_once", two_at_once),
@@ -110,6 +113,69 @@ fn switch_hangs(world: &World) -> Result<()> {
     let within = Duration::from_secs(4);
     let why = "last failure: the switch has not answered for 1.5 s";
     replaced(world, STOP, why, within)
+}
+
+/// The next switch is silent: the link is kept for 2 s after the loss of the last one, and the
+/// routes are those of before while the start is tried again after 2 s and 4 s.
+fn closes(world: &World) -> Result<()> {
+    let _outside = world.nat_is_broken(true)?;
+    let before = world.ways()?;
+    let tunnel = Tunneled::up(world, &[])?;
+    works(world)?;
+    let (link, switch) = (index(world)?, world.switch()?.context("no switch")?);
+    world.windows().set_relay_says(Some(""))?;
+    world
+        .guest(&["kill", "-9", &switch.pid.to_string()])?
+        .ok()?;
+    let begun = Instant::now();
+    tunnel.state("the loss", |state| is(state, "up", false))?;
+    ensure!(index(world)? == link, "it is closed at once");
+    tunnel.says("the tunnel is closed until the switch answers")?;
+    let took = begun.elapsed();
+    ensure!(
+        took > Duration::from_millis(1500) && took < Duration::from_secs(3),
+        "closed after {took:?}"
+    );
+    let during = world
+        .ways()?
+        .replace("agent.sock\napi.sock\nstate.json\n", "");
+    ensure!(during == before, "before:\n{before}\nclosed:\n{during}");
+    let page = world.wslmesh(&["tunnel", "status"])?;
+    ensure!(
+        page.status == Status::Code(3) && page.stdout.contains("tunnel  down for "),
+        "{page:?}"
+    );
+    // Of those that were silent: one kept the link, and the next one begins 2 s later.
+    world.windows().set_relay_says(None)?;
+    tunnel.state("the next one", |state| is(state, "up", true))?;
+    works(world)?;
+    tunnel.stop()?;
+    world.ways_again(&before, Duration::ZERO)
+}
+
+/// A switch that serves and then sends what is no frame, or messages without end, is replaced.
+fn false_later(world: &World) -> Result<()> {
+    let _outside = world.nat_is_broken(false)?;
+    let before = world.ways()?;
+    for (how, why) in [
+        ("garbage-later", "the switch violated the protocol: "),
+        ("floods", "the switch floods its link with messages"),
+    ] {
+        let (switch, socket) = world.false_switch(how)?;
+        let tunnel = Tunneled::up(world, &["--connect", &socket])?;
+        // A packet, of which a question follows.
+        drop(world.guest(&["ping", "-c1", "-W1", "192.168.127.1"])?);
+        let state = tunnel.state("a restart", |state| {
+            let restarts = state.get("restarts").and_then(Value::as_u64);
+            restarts.is_some_and(|restarts| restarts > 0)
+        })?;
+        ensure!(tunnel.log()?.contains(why), "{how}: {}", tunnel.log()?);
+        ensure!(is(&state, "last-code", "tunnel-failed"), "{state}");
+        ensure!(switch.stdout()?.lines().count() > 1, "{how}: one start");
+        tunnel.stop()?;
+        world.ways_again(&before, Duration::ZERO)?;
+    }
+    Ok(())
 }
 
 /// Those that never serve: the tunnel was never up, and gives up after 15 s with the reason.

@@ -31,13 +31,35 @@ pub(crate) const LINK: &str = "wslmesh0";
 
 /// The home network's part, while this lives.
 pub(crate) struct Outside<'w> {
-    _processes: Vec<Process<'w>>,
+    processes: Vec<Process<'w>>,
 }
 
 impl World {
-    /// NAT lets nothing through, Windows has a network, and its user is not elevated. With
-    /// IPv6 where that is wanted.
+    /// NAT lets nothing through. Windows has a network, with IPv6 where that is wanted, and a
+    /// name server in it that is the guest's too.
     pub(crate) fn nat_is_broken(&self, ipv6: bool) -> Result<Outside<'_>> {
+        let mut outside = self.outside(ipv6)?;
+        self.lan(&["ip", "addr", "add", "192.168.50.53/24", "dev", "eth0"])?
+            .ok()?;
+        self.shell(&format!(
+            "rm -rf /etc/resolv.conf; echo 'nameserver {NAMES}' >/etc/resolv.conf"
+        ))?;
+        let (at, how) = (format!("{NAMES}:53"), format!("a={}", NAMED.join(",")));
+        let argv = ["/init", ROLE, DNS, &at, &how];
+        outside.processes.push(self.spawn(Place::Lan, &argv, &[])?);
+        until("a name server", LIMIT, || {
+            let sockets = self.lan(&["ss", "-Htln", "sport", "=", "53"])?.ok()?;
+            Ok(sockets.contains(NAMES).then_some(()))
+        })?;
+        // Windows keeps its address, and does not answer for it.
+        self.host(&["ip", "link", "set", "vEthernet", "arp", "off"])?
+            .ok()?;
+        self.shell("ip neigh flush dev eth0")?;
+        Ok(outside)
+    }
+
+    /// A server on the home network, and a user of Windows who is not elevated.
+    pub(crate) fn outside(&self, ipv6: bool) -> Result<Outside<'_>> {
         self.windows().set_elevated(false)?;
         // One of its users runs WSL.
         self.request_mode("nat")?;
@@ -50,16 +72,7 @@ impl World {
                 ip -6 route add default via 2001:db8::20",
             )?;
         }
-        script(Place::Lan, "ip addr add 192.168.50.53/24 dev eth0")?;
-        self.shell(&format!(
-            "rm -rf /etc/resolv.conf; echo 'nameserver {NAMES}' >/etc/resolv.conf"
-        ))?;
-        // Windows keeps its address, and does not answer for it.
-        script(Place::Windows, "ip link set vEthernet arp off")?;
-        self.shell("ip neigh flush dev eth0")?;
         let mut processes = Vec::new();
-        let how = format!("a={}", NAMED.join(","));
-        let at = format!("{NAMES}:53");
         let addresses = [Some(SERVER), ipv6.then_some(SERVER_V6)];
         for address in addresses.into_iter().flatten() {
             let argv = ["/init", ROLE, NET_SERVER, address];
@@ -71,15 +84,7 @@ impl World {
             })
             .with_context(|| server.stderr().unwrap_or_default())?;
         }
-        let argv = ["/init", ROLE, DNS, &at, &how];
-        processes.push(self.spawn(Place::Lan, &argv, &[])?);
-        until("a name server", LIMIT, || {
-            let sockets = self.lan(&["ss", "-Htln", "sport", "=", "53"])?.ok()?;
-            Ok(sockets.contains(NAMES).then_some(()))
-        })?;
-        Ok(Outside {
-            _processes: processes,
-        })
+        Ok(Outside { processes })
     }
 
     /// All that the tunnel may change and has to leave as it was. The address of eth0's own
