@@ -49,6 +49,11 @@ fn what_is_out_of_order_is_kept_and_reported() {
         assert_eq!(got.sacked, blocks);
     }
     assert_eq!(peer.written(), b"");
+    // Data takes the report along.
+    peer.serve(b"data");
+    let got = peer.only();
+    assert_eq!((&got.data[..], got.sacked.len()), (&b"data"[..], 2));
+    peer.ack = peer.ack.wrapping_add(4);
     peer.send_at(0, ACK, &all[..1200]);
     let got = peer.only();
     assert_eq!((got.ack, got.sacked.len()), (at(2500), 1));
