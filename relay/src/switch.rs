@@ -126,7 +126,7 @@ pub(crate) fn run(threads: bool) -> io::Result<End> {
                 end = second.read(|chunk| session.chunk(chunk, Way::Second, now));
             }
             if let Some(end) = end {
-                // What the guest is told last, as far as it fits.
+                // The last messages to the guest, as far as they fit.
                 link.write(&mut session, Way::Standard)?;
                 return Ok(end);
             }

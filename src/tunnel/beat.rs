@@ -32,8 +32,13 @@ pub(super) enum Beat {
         /// At the time of `silent`, and what had been sent at the time of `at`.
         then: Traffic,
     },
-    /// The next question is due then.
-    Resting(Instant),
+    /// It answered. The next question is due then, if anything is sent until then.
+    Resting {
+        /// When it is due.
+        until: Instant,
+        /// What had been sent at the time of the last one.
+        sent: u64,
+    },
 }
 
 /// What to do when time has passed.
@@ -43,6 +48,8 @@ pub(super) enum Due {
     Nothing,
     /// Ask, and call [`Beat::asked`].
     Ask,
+    /// Nothing was sent since the last question: nothing is due any more.
+    Quiet,
     /// The switch is dead.
     Dead,
 }
@@ -53,7 +60,7 @@ impl Beat {
         match self {
             Self::Idle => None,
             Self::Asked { silent, .. } => Some(*silent + DEAD),
-            Self::Resting(until) => Some(*until),
+            Self::Resting { until, .. } => Some(*until),
         }
     }
 
@@ -67,11 +74,11 @@ impl Beat {
     }
 
     /// It answered the last question.
-    pub(super) fn answered(&mut self, traffic: Traffic) {
+    pub(super) fn answered(&mut self) {
         if let Self::Asked { at, then, .. } = self {
-            *self = match traffic.sent == then.sent {
-                true => Self::Idle,
-                false => Self::Resting(*at + PERIOD),
+            *self = Self::Resting {
+                until: *at + PERIOD,
+                sent: then.sent,
             };
         }
     }
@@ -79,7 +86,13 @@ impl Beat {
     /// Time has passed.
     pub(super) fn expire(&mut self, now: Instant, traffic: Traffic) -> Due {
         match self {
-            Self::Resting(until) if now >= *until => Due::Ask,
+            Self::Resting { until, sent } if now >= *until => {
+                if traffic.sent != *sent {
+                    return Due::Ask;
+                }
+                *self = Self::Idle;
+                Due::Quiet
+            }
             Self::Asked { silent, then, .. } if now >= *silent + DEAD => {
                 // A link that is full in both directions answers late and is not dead.
                 if traffic.heard == then.heard {

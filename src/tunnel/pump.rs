@@ -44,7 +44,7 @@ pub enum Fault {
     /// The switch sends what is no frame.
     #[error("the switch violated the protocol: {0}")]
     Link(#[from] LinkError),
-    /// It sends messages that nobody asked for.
+    /// It sends messages without being asked.
     #[error("the switch floods its link with messages")]
     Flood,
     /// The second way failed.

@@ -171,6 +171,7 @@ impl Session {
                     match self.beat.expire(Instant::now(), pump.traffic()) {
                         Due::Nothing => {}
                         Due::Ask => self.ask(pump),
+                        Due::Quiet => self.count(pump),
                         Due::Dead => return Err(TunnelError::Hung(DEAD)),
                     }
                 }
@@ -214,6 +215,15 @@ impl Session {
         self.beat.asked(now, traffic);
     }
 
+    /// The last count before it is quiet, where there was none since the last packet.
+    fn count(&mut self, pump: &Pump) {
+        let last = |(then, _): (Traffic, Instant)| then.sent == self.seen.sent;
+        if !self.counted.is_some_and(last) {
+            self.counted = None;
+            self.ask(pump);
+        }
+    }
+
     /// The move goes on.
     fn turn(
         &mut self,
@@ -246,15 +256,7 @@ impl Session {
     ) -> Result<(), TunnelError> {
         match message {
             FromSwitch::Pong { id } if id == self.id => {
-                self.beat.answered(pump.traffic());
-                let counted = self
-                    .counted
-                    .is_some_and(|(then, _)| then.sent == self.seen.sent);
-                if self.beat == Beat::Idle && !counted {
-                    // The last count before it is quiet.
-                    self.counted = None;
-                    self.ask(pump);
-                }
+                self.beat.answered();
             }
             FromSwitch::Moved => {
                 let way = self

@@ -212,7 +212,7 @@ pub(super) fn greet(
                     )),
                 };
             }
-            // Before its hello it knows nobody.
+            // Before its hello it knows no guest.
             Some(Frame::Packet(_)) => continue,
             None => {}
         }

@@ -26,7 +26,7 @@ use fragments::Fragments;
 use icmp::{Event, Reason};
 use ip::{Output, Packet};
 
-/// Makes sockets. None of them blocks. Their readiness is told by [`Engine::ready`] with
+/// Makes sockets. None of them blocks. Their readiness comes by [`Engine::ready`] with
 /// the token that they were made with, when it changes (edge-triggered).
 pub(crate) trait Network {
     /// A TCP connection; dropping it closes the socket.
@@ -141,7 +141,7 @@ pub(crate) trait Datagrams {
     fn port(&self) -> u16;
 }
 
-/// What the engine is told at its start.
+/// What the engine knows from its start on.
 #[derive(Debug, Clone)]
 pub(crate) struct Config {
     /// Of the guest's interface, in bytes.
@@ -246,7 +246,7 @@ impl<N: Network> Engine<N> {
         forwards.set(&mut context, (tcp, udp), generation, wanted);
     }
 
-    /// What the guest is to be told of its forwards.
+    /// The news for the guest about its forwards.
     pub(crate) fn applied(&mut self) -> Option<FromSwitch> {
         self.forwards.applied()
     }

@@ -66,7 +66,7 @@ pub(crate) struct Session<N: Network> {
 }
 
 impl<N: Network> Session<N> {
-    /// `ipv6` is what the guest is told.
+    /// `ipv6` goes into the hello to the guest.
     pub(crate) fn new(engine: Engine<N>, ipv6: bool) -> Self {
         Self {
             engine,

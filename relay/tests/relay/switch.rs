@@ -402,7 +402,7 @@ fn udp_of_all_sizes_is_answered() {
             server.send_to(&data, from).expect("an answer");
             assert_eq!(guest.datagram(40_000, (HOST_V4, port)), data);
         }
-        // Somebody else answers.
+        // Another address answers.
         let other = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
         let from: SocketAddr = seen.expect("a port");
         other

@@ -15,8 +15,9 @@ fn idle_tunnel_has_nothing_due() {
     assert_eq!(beat.due(), None);
     assert_eq!(beat.expire(begin + ms(60_000), traffic(0, 0)), Due::Nothing);
     beat.asked(begin, traffic(1, 0));
-    beat.answered(traffic(1, 1));
-    assert_eq!(beat.due(), None);
+    beat.answered();
+    assert_eq!(beat.expire(begin + ms(500), traffic(1, 1)), Due::Quiet);
+    assert_eq!((beat, beat.due()), (Beat::Idle, None));
 }
 
 #[test]
@@ -24,10 +25,14 @@ fn asked_each_half_second_while_packets_are_sent() {
     let begin = Instant::now();
     let mut beat = Beat::default();
     beat.asked(begin, traffic(1, 0));
-    beat.answered(traffic(2, 1));
+    // Also where it answers before the next packet is sent.
+    beat.answered();
     assert_eq!(beat.due(), Some(begin + ms(500)));
     assert_eq!(beat.expire(begin + ms(499), traffic(3, 1)), Due::Nothing);
     assert_eq!(beat.expire(begin + ms(500), traffic(3, 1)), Due::Ask);
+    beat.asked(begin + ms(500), traffic(3, 1));
+    beat.answered();
+    assert_eq!(beat.due(), Some(begin + ms(1000)));
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! The streams of the switch, of which its loop is told what they are ready for.
+//! The streams of the switch, whose readiness its loop learns.
 
 use std::fs::File;
 use std::io::{self, ErrorKind};

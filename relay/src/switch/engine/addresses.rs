@@ -12,7 +12,7 @@ pub(super) enum Destination {
     /// The address that the switch's machine knows it by.
     Outside(IpAddr),
     /// There is no such machine: another address of the tunnel's subnets.
-    Nobody,
+    Unassigned,
     /// Many machines, of which the tunnel has none: multicast, broadcast. Kernels and
     /// programs send that unasked.
     Many,
@@ -69,9 +69,9 @@ pub(super) fn destination(address: IpAddr) -> Destination {
         IpAddr::V6(v6) if v6.to_ipv4_mapped().is_some() => Destination::Invalid,
         _ if address.is_loopback() || address.is_unspecified() => Destination::Invalid,
         // Link-local addresses need an interface, which the guest cannot name.
-        IpAddr::V6(v6) if v6.is_unicast_link_local() => Destination::Nobody,
-        IpAddr::V4(v4) if in_subnet_v4(v4) => Destination::Nobody,
-        IpAddr::V6(v6) if in_subnet_v6(v6) => Destination::Nobody,
+        IpAddr::V6(v6) if v6.is_unicast_link_local() => Destination::Unassigned,
+        IpAddr::V4(v4) if in_subnet_v4(v4) => Destination::Unassigned,
+        IpAddr::V6(v6) if in_subnet_v6(v6) => Destination::Unassigned,
         _ => Destination::Outside(address),
     }
 }

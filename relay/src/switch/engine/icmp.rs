@@ -28,7 +28,7 @@ pub(super) enum Reason {
 }
 
 impl Reason {
-    /// What an error of a socket means; nothing if the guest cannot be told of it.
+    /// What an error of a socket means; nothing if no error for the guest says that.
     pub(super) fn of(error: &io::Error) -> Option<Self> {
         match error.kind() {
             // Windows' word for an ICMP error that a UDP port got.
@@ -123,7 +123,7 @@ fn put_error(
 pub(super) enum Event {
     /// An answer was sent.
     Answered,
-    /// Nobody has that port of UDP in the guest.
+    /// No program has that port of UDP in the guest.
     PortClosed { guest: SocketAddr },
     /// The guest takes no connection there: its answer to a SYN with that sequence number.
     Refused {

@@ -244,7 +244,7 @@ impl<S: Stream> Connections<S> {
                 context.network.connect(to, token)
             }
             Destination::Gateway => Err(ErrorKind::ConnectionRefused.into()),
-            Destination::Nobody | Destination::Many | Destination::Invalid => {
+            Destination::Unassigned | Destination::Many | Destination::Invalid => {
                 Err(ErrorKind::HostUnreachable.into())
             }
         };

@@ -19,7 +19,7 @@ const IDLE: Duration = Duration::from_secs(180);
 const FLOWS: usize = 4096;
 /// Most datagrams of a flow before it is another one's turn.
 const TURN: usize = 64;
-/// Most errors in a turn that nobody knows.
+/// Most unknown errors in a turn.
 const UNKNOWN: usize = 8;
 /// Room for the longest datagram.
 pub(super) const LONGEST: usize = 65_536;
@@ -238,7 +238,7 @@ impl<U: Datagrams> Flows<U> {
         }
     }
 
-    /// The guest says that nobody has this port.
+    /// The guest says that no program has this port.
     pub(super) fn close_port(&mut self, guest: SocketAddr) {
         if let Some(number) = self.by_guest.get(&guest) {
             self.close(*number);

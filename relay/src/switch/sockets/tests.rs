@@ -133,7 +133,7 @@ fn udp_is_carried_and_refused() {
             let (count, from) = bench.until(|| socket.receive(&mut buffer)).unwrap();
             assert_eq!((&buffer[..count], from), (&data[..], to));
         }
-        // Nobody has the port any more. wine does not tell of it.
+        // The port is free again. wine does not report that.
         drop(server);
         if cfg!(windows) {
             continue;

@@ -72,7 +72,7 @@ pub(super) enum State {
     Connecting,
     /// The guest was asked, for a client.
     SynSent,
-    /// The server has; the guest was told.
+    /// The server has; the guest has its SYN.
     SynReceived,
     Established,
 }
@@ -127,7 +127,7 @@ pub(super) struct Connection<S> {
     fin: Option<u32>,
     /// All of the guest's data has come.
     received_all: bool,
-    /// The server was told.
+    /// The server has the end of the guest's data.
     finished: bool,
     pub(super) owed: Owed,
     /// The last ACK, and where the window ends that was promised.
@@ -415,12 +415,12 @@ impl<S: Stream> Connection<S> {
         if !segment::put(env.out, &self.key, header, options, (&[], &[]), 1) {
             return false;
         }
-        self.told(edge);
+        self.promised(edge);
         true
     }
 
     /// The guest was sent an ACK and this window.
-    fn told(&mut self, edge: u32) {
+    fn promised(&mut self, edge: u32) {
         self.edge = edge;
         self.acked = self.next;
         self.owed = Owed::Nothing;

@@ -89,7 +89,7 @@ impl Peer {
         got
     }
 
-    /// An established connection, of which nothing is to be told.
+    /// An established connection, with nothing left to send.
     fn with(guest: IpAddr, server: SocketAddr, options: &[u8]) -> Self {
         let mut peer = Self::begin(guest, server, options);
         peer.accept();

@@ -259,7 +259,7 @@ impl Fuzzer {
         raw(guest, server, 44, &extension)
     }
 
-    /// SYNs of many ports, which nobody completes.
+    /// SYNs of many ports, which stay half-open.
     fn flood(&mut self) -> Vec<Vec<u8>> {
         let syn = |port: u16| {
             let mut payload = port.to_be_bytes().to_vec();

@@ -57,7 +57,7 @@ impl<S: Stream> Connection<S> {
         };
         // Its window is never scaled.
         if segment::put(env.out, &self.key, header, &options, (&[], &[]), 1) {
-            self.told(advance(self.next, u16::MAX.into()));
+            self.promised(advance(self.next, u16::MAX.into()));
         }
         self.retransmit = Some(env.now + self.rtt.timeout());
     }
@@ -222,7 +222,7 @@ impl<S: Stream> Connection<S> {
             return false;
         }
         self.used = env.now;
-        self.told(edge);
+        self.promised(edge);
         true
     }
 
