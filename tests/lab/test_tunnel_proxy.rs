@@ -167,7 +167,7 @@ fn faults(world: &World) -> Result<()> {
     let at = format!("127.0.0.1:{TAKEN}");
     let other = world.echo(Place::Guest, &at)?;
     let first = proxy(world)?;
-    let second = world.wslmesh(&["tunnel", "proxy"])?;
+    let second = world.wslmesh(&["tunnel", "proxy", "--upstream", GATEWAY])?;
     ensure!(
         !second.success() && second.stderr.contains("another program serves it"),
         "{second:?}"
@@ -219,7 +219,7 @@ fn faults(world: &World) -> Result<()> {
     third.stop(Duration::from_secs(5))?;
     // A file that is no socket is left alone.
     world.write(SOCKET, "mine")?;
-    let refused = world.wslmesh(&["tunnel", "proxy"])?;
+    let refused = world.wslmesh(&["tunnel", "proxy", "--upstream", GATEWAY])?;
     ensure!(
         refused.stderr.contains("a file that is no socket"),
         "{refused:?}"

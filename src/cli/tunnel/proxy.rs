@@ -12,7 +12,7 @@ use crate::{
 };
 
 /// In the help.
-pub(super) const EXAMPLES: &str = "Example: sudo wslmesh tunnel proxy, and in the namespace\n  echo '{\"ports\":{\"80/tcp\":[{\"HostIp\":\"0.0.0.0\",\"HostPort\":\"8080\"}]}}' | socat - UNIX-CONNECT:/run/wslmesh-proxy.sock";
+pub(super) const EXAMPLES: &str = "Example: sudo wslmesh tunnel proxy --upstream 192.168.126.2 and, from the namespace,\n  echo '{\"ports\":{\"80/tcp\":[{\"HostIp\":\"0.0.0.0\",\"HostPort\":\"8080\"}]}}' | socat - UNIX-CONNECT:/run/wslmesh-proxy.sock";
 
 #[derive(Debug, Args)]
 pub(in crate::cli) struct Command {
@@ -20,7 +20,7 @@ pub(in crate::cli) struct Command {
     #[arg(long, value_name = "PATH", default_value = "/run/wslmesh-proxy.sock")]
     socket: PathBuf,
     /// Address at which the namespace is reached
-    #[arg(long, value_name = "ADDRESS", default_value = "192.168.126.2")]
+    #[arg(long, value_name = "ADDRESS")]
     upstream: IpAddr,
 }
 
